@@ -1,0 +1,77 @@
+//! Objects as files under one folder.
+//!
+//! `object_store`'s local file system does the work: a value is written to a staging file, flushed to the disk and renamed
+//! over the old one, so a reader, and a machine that comes back from a power cut, sees the old value or the new one.
+
+use super::key;
+use async_trait::async_trait;
+use bifrost_domain::ports::objects::{Error, Objects};
+use bytes::Bytes;
+use object_store::{ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The object store in a folder.
+#[derive(Debug)]
+pub struct Folder {
+    store: LocalFileSystem,
+    probes: AtomicU64,
+}
+
+impl Folder {
+    /// Opens the folder, made with its parents when it is missing.
+    ///
+    /// # Errors
+    /// The folder cannot be made or read.
+    pub fn open(root: &std::path::Path) -> Result<Self, Error> {
+        std::fs::create_dir_all(root).map_err(failed)?;
+        let store = LocalFileSystem::new_with_prefix(root).map_err(failed)?.with_fsync(true);
+        Ok(Self { store, probes: AtomicU64::new(0) })
+    }
+}
+
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Failed(error.into())
+}
+
+fn path(key: &str) -> Result<Path, Error> {
+    key::check(key)?;
+    Path::parse(key).map_err(|_| Error::BadKey(key.to_owned()))
+}
+
+fn refine(error: object_store::Error) -> Error {
+    match error {
+        object_store::Error::NotFound { .. } => Error::NotFound,
+        error => failed(error),
+    }
+}
+
+#[async_trait]
+impl Objects for Folder {
+    async fn put(&self, key: &str, data: Bytes) -> Result<(), Error> {
+        self.store.put(&path(key)?, PutPayload::from_bytes(data)).await.map_err(refine)?;
+        Ok(())
+    }
+
+    async fn get(&self, key: &str) -> Result<Bytes, Error> {
+        let path = path(key)?;
+        let found = self.store.get(&path).await.map_err(refine)?;
+        found.bytes().await.map_err(refine)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), Error> {
+        match self.store.delete(&path(key)?).await.map_err(refine) {
+            Err(Error::NotFound) => Ok(()),
+            done => done,
+        }
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        // A name of its own for each probe of each process: probes may run at the same time.
+        let key = format!(".probe/{}-{}", std::process::id(), self.probes.fetch_add(1, Ordering::Relaxed));
+        let written = Bytes::from(key.clone());
+        self.put(&key, written.clone()).await?;
+        let read = self.get(&key).await;
+        self.delete(&key).await?;
+        if read? == written { Ok(()) } else { Err(failed("what was read is not what was written")) }
+    }
+}

@@ -1,0 +1,157 @@
+//! The broker over RabbitMQ keeps the port's contract and says what is wrong.
+
+use crate::support::{server, soon, unique_prefix};
+use bifrost_adapters::broker::RabbitMq;
+use bifrost_domain::ports::broker::{Broker, Error, Queue};
+use bytes::Bytes;
+use futures::FutureExt;
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+const RUNS: Queue = Queue("runs");
+
+fn url() -> String {
+    server("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672")
+}
+
+/// Runs a case under a prefix of its own and deletes its queues, also when it fails.
+async fn with_prefix(case: impl AsyncFnOnce(&str)) {
+    use bifrost_domain::ports::contract::broker::{OTHER, QUEUE};
+    let prefix = unique_prefix();
+    let outcome = AssertUnwindSafe(case(&prefix)).catch_unwind().await;
+    let broker = RabbitMq::connect(&url(), &prefix).await.expect("connected");
+    broker.delete_topology(&[QUEUE, OTHER, RUNS]).await.expect("deleted");
+    broker.close().await;
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+async fn with_broker(case: impl AsyncFnOnce(Arc<dyn Broker>)) {
+    with_prefix(async |prefix| {
+        let broker = RabbitMq::connect(&url(), prefix).await.expect("connected");
+        case(broker).await;
+    })
+    .await;
+}
+
+bifrost_domain::broker_contract!(with_broker);
+
+#[tokio::test]
+async fn a_refused_log_in_says_what_to_do_and_not_the_password() {
+    let mut url = url::Url::parse(&url()).expect("a URL");
+    url.set_username("nobody").expect("a user");
+    url.set_password(Some("geheim")).expect("a password");
+    let error = RabbitMq::connect(url.as_str(), "test").await.expect_err("refused");
+    let text = error.to_string();
+    assert!(matches!(error, Error::Away(_)));
+    assert!(text.contains("user `nobody`") && text.contains("RABBITMQ_URL"), "{text}");
+    assert!(!text.contains("geheim") && !text.contains('\n'), "{text}");
+}
+
+#[tokio::test]
+async fn a_missing_vhost_says_what_to_do() {
+    let mut url = url::Url::parse(&url()).expect("a URL");
+    url.set_path("/not-there");
+    let text = RabbitMq::connect(url.as_str(), "test").await.expect_err("refused").to_string();
+    assert!(text.contains("vhost `not-there`") && text.contains("add_vhost not-there"), "{text}");
+    assert!(!text.contains("guest:guest") && !text.contains('\n'), "{text}");
+}
+
+#[tokio::test]
+async fn nobody_listening_says_what_to_do() {
+    let text = RabbitMq::connect("amqp://127.0.0.1:1", "test").await.expect_err("refused").to_string();
+    assert!(text.contains("nothing listens at 127.0.0.1:1: start RabbitMQ"), "{text}");
+}
+
+#[tokio::test]
+async fn a_bad_prefix_or_queue_name_is_refused() {
+    assert!(matches!(RabbitMq::connect(&url(), "a b").await, Err(Error::Refused(_))));
+    with_prefix(async |prefix| {
+        let broker = RabbitMq::connect(&url(), prefix).await.expect("connected");
+        let refused = broker.publish(&Queue("a b"), Bytes::new()).await;
+        assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn queues_that_somebody_deleted_are_made_again() {
+    with_prefix(async |prefix| {
+        let broker = RabbitMq::connect(&url(), prefix).await.expect("connected");
+        let mut subscription = broker.subscribe(&RUNS, 1).await.expect("subscribed");
+        broker.publish(&RUNS, Bytes::from_static(b"before")).await.expect("published");
+        soon("a delivery", subscription.deliveries.recv()).await.expect("open").settle.ack();
+
+        let operator = RabbitMq::connect(&url(), prefix).await.expect("connected");
+        operator.delete_topology(&[RUNS]).await.expect("deleted");
+
+        broker.publish(&RUNS, Bytes::from_static(b"after")).await.expect("published");
+        let delivery = soon("a delivery", subscription.deliveries.recv()).await.expect("open");
+        assert_eq!(delivery.body, "after");
+        delivery.settle.reject("to the new dead letters");
+        soon("the dead letter", async {
+            while operator.take_dead_letters(&RUNS, 1).await.expect("dead letters").is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    })
+    .await;
+}
+
+/// Another process deletes the queue and makes it again: the server may not tell this one's consumer, which finds out by itself.
+#[tokio::test]
+async fn a_consumer_of_a_queue_that_others_made_again_goes_on() {
+    with_prefix(async |prefix| {
+        let broker = RabbitMq::connect(&url(), prefix).await.expect("connected");
+        let mut subscription = broker.subscribe(&RUNS, 1).await.expect("subscribed");
+        let other = RabbitMq::connect(&url(), prefix).await.expect("connected");
+        other.publish(&RUNS, Bytes::from_static(b"before")).await.expect("published");
+        soon("a delivery", subscription.deliveries.recv()).await.expect("open").settle.ack();
+        other.delete_topology(&[RUNS]).await.expect("deleted");
+        other.publish(&RUNS, Bytes::from_static(b"after")).await.expect("published");
+        assert_eq!(soon("a delivery", subscription.deliveries.recv()).await.expect("open").body, "after");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_queue_that_was_declared_differently_is_refused_with_what_to_do() {
+    with_prefix(async |prefix| {
+        let connection = lapin::Connection::connect(&url(), lapin::ConnectionProperties::default()).await;
+        let connection = connection.expect("connected");
+        let channel = connection.create_channel().await.expect("a channel");
+        let options = lapin::options::QueueDeclareOptions::durable();
+        channel
+            .queue_declare(format!("{prefix}.runs").into(), options, lapin::types::FieldTable::default())
+            .await
+            .expect("declared");
+        let broker = RabbitMq::connect(&url(), prefix).await.expect("connected");
+        for _ in 0..2 {
+            let refused = broker.publish(&RUNS, Bytes::new()).await.expect_err("refused");
+            assert!(matches!(refused, Error::Refused(_)), "{refused:?}");
+            assert!(refused.to_string().contains("rabbitmqctl delete_queue"), "{refused}");
+        }
+        broker.publish(&Queue("contract"), Bytes::new()).await.expect("other queues work");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn messages_outlive_the_publisher() {
+    with_prefix(async |prefix| {
+        let broker = RabbitMq::connect(&url(), prefix).await.expect("connected");
+        broker.publish(&RUNS, Bytes::from_static(b"kept")).await.expect("published");
+        broker.close().await;
+        let next = RabbitMq::connect(&url(), prefix).await.expect("connected");
+        let mut subscription = next.subscribe(&RUNS, 1).await.expect("subscribed");
+        assert_eq!(soon("a delivery", subscription.deliveries.recv()).await.expect("open").body, "kept");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn debug_shows_no_password() {
+    let broker = RabbitMq::connect_lazily("amqp://user:geheim@127.0.0.1:1", "test").expect("a URL");
+    assert!(!format!("{broker:?}").contains("geheim"));
+}

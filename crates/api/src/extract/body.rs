@@ -1,0 +1,131 @@
+//! Bodies: JSON and forms, read up to the limit, each refusal in its own status.
+
+use super::{field, from_urlencoded};
+use crate::{problem::Problem, state::ApiState};
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bifrost_domain::error::{Error, Kind};
+use futures::StreamExt;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A JSON body. 415 when it is not called JSON, 413 over the limit, 400 when it is not JSON, 422 when a field is missing or
+/// of another type. Rules of the business are the application's.
+#[derive(Debug)]
+pub struct ValidJson<T>(pub T);
+
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub struct OptionalJson<T>(pub Option<T>);
+
+/// A form (`application/x-www-form-urlencoded`).
+#[derive(Debug)]
+pub struct Form<T>(pub T);
+
+/// A JSON answer.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<ApiState> for ValidJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
+        require(request.headers(), is_json, "send JSON with `Content-Type: application/json`")?;
+        from_json(&read(request, state).await?).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<ApiState> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
+        let is_json = is_json(&media_type(request.headers()));
+        let body = read(request, state).await?;
+        if body.is_empty() {
+            return Ok(Self(None));
+        }
+        if !is_json {
+            return Err(unsupported("send JSON with `Content-Type: application/json`"));
+        }
+        Ok(Self(Some(from_json(&body)?)))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<ApiState> for Form<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
+        require(
+            request.headers(),
+            |media_type| media_type == "application/x-www-form-urlencoded",
+            "send a form with `Content-Type: application/x-www-form-urlencoded`",
+        )?;
+        Ok(Self(from_urlencoded(&read(request, state).await?)?))
+    }
+}
+
+/// The media type without its parameters, lower case.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// `application/json`, or a type built on it (RFC 6839).
+pub(super) fn is_json(media_type: &str) -> bool {
+    media_type == "application/json"
+        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+fn require(headers: &HeaderMap, fits: impl Fn(&str) -> bool, hint: &'static str) -> Result<(), Problem> {
+    if fits(&media_type(headers)) { Ok(()) } else { Err(unsupported(hint)) }
+}
+
+fn unsupported(hint: &'static str) -> Problem {
+    Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, hint)
+}
+
+async fn read(request: Request, state: &ApiState) -> Result<Bytes, Problem> {
+    let limit = state.settings.body_limit_bytes;
+    let too_large = || Error::new(Kind::TooLarge, format!("the body is larger than {limit} bytes"));
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > limit as u64) {
+        return Err(too_large().into());
+    }
+    // Not `to_bytes`: its error does not tell a body that is too long from one that broke off.
+    let mut parts = request.into_body().into_data_stream();
+    let mut body = Vec::new();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|_| Error::bad_request("the body broke off"))?;
+        if body.len() + part.len() > limit {
+            return Err(too_large().into());
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body.into())
+}
+
+fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        if error.inner().classify() == serde_json::error::Category::Data {
+            Error::invalid_fields(vec![field(&error)])
+        } else {
+            Error::bad_request(format!("the body is not JSON: {}", error.into_inner()))
+                .with_code("json_syntax")
+        }
+    })?;
+    deserializer.end().map_err(|error| {
+        Error::bad_request(format!("the body is not JSON: {error}")).with_code("json_syntax")
+    })?;
+    Ok(value)
+}

@@ -1,0 +1,34 @@
+//! Where a request came from.
+
+use crate::{layers::request::RequestId, state::ApiState};
+use axum::{
+    extract::{ConnectInfo, FromRequestParts},
+    http::{Extensions, header, request::Parts},
+};
+use bifrost_app::auth::Client;
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+};
+
+/// Address, browser and id of the request.
+#[derive(Debug)]
+pub struct ClientInfo(pub Client);
+
+/// The peer of the connection.
+pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical())
+}
+
+impl FromRequestParts<ApiState> for ClientInfo {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Infallible> {
+        let user_agent = parts.headers.get(header::USER_AGENT);
+        Ok(Self(Client {
+            ip: peer(&parts.extensions),
+            user_agent: user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+            request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
+        }))
+    }
+}

@@ -1,0 +1,70 @@
+//! Keyset pages: `limit` and an opaque `continuation_token`.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bifrost_domain::error::{Error, Result};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+const MAX_LIMIT: u32 = 1000;
+
+/// Which page is asked for.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageIn {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+    /// Where the page before ended, as it said.
+    pub continuation_token: Option<String>,
+}
+
+impl PageIn {
+    /// The limit, and the id after which the page begins.
+    ///
+    /// # Errors
+    /// Invalid when the limit is out of its bounds or the token is not ours.
+    pub fn resolve(&self, default_limit: u32) -> Result<(u32, Option<Uuid>)> {
+        let limit = self.limit.unwrap_or(default_limit);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(Error::invalid("limit", "range", format!("must be between 1 and {MAX_LIMIT}")));
+        }
+        let after = match self.continuation_token.as_deref() {
+            None | Some("") => None,
+            Some(token) => Some(decode_token(token).ok_or_else(|| {
+                Error::invalid("continuation_token", "format", "is not a token that this list gave")
+            })?),
+        };
+        Ok((limit, after))
+    }
+}
+
+/// The token of a page that ended with `id`.
+#[must_use]
+pub fn encode_token(id: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode(id.as_bytes())
+}
+
+fn decode_token(token: &str) -> Option<Uuid> {
+    (token.len() == 22).then_some(())?;
+    Uuid::from_slice(&URL_SAFE_NO_PAD.decode(token).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_and_bounds() {
+        let id = Uuid::from_u128(7);
+        let page =
+            |limit, token: Option<&str>| PageIn { limit, continuation_token: token.map(str::to_owned) };
+        assert_eq!(page(None, Some(&encode_token(id))).resolve(25).expect("ours"), (25, Some(id)));
+        assert_eq!(page(Some(1000), None).resolve(25).expect("at the bound"), (1000, None));
+        for (limit, token) in
+            [(Some(0), None), (Some(1001), None), (None, Some("x")), (None, Some("!".repeat(22).as_str()))]
+        {
+            assert!(page(limit, token).resolve(25).is_err(), "{limit:?} {token:?}");
+        }
+    }
+}

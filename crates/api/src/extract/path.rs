@@ -1,0 +1,45 @@
+//! Path and query parameters.
+
+use super::from_urlencoded;
+use crate::{problem::Problem, state::ApiState};
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    http::request::Parts,
+};
+use bifrost_domain::error::Error;
+use serde::de::DeserializeOwned;
+use std::str::FromStr;
+
+/// The last parameter of the path, e.g. the id in `/api/organizations/{id}`; 422 when it cannot be read.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<T> FromRequestParts<ApiState> for Path<T>
+where
+    T: FromStr<Err: std::fmt::Display> + Send,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Error::bad_request("the path is not UTF-8"))?;
+        let (name, text) =
+            params.iter().last().ok_or_else(|| Error::internal("the route has no parameter"))?;
+        let value =
+            text.parse().map_err(|error: T::Err| Error::invalid(name, "format", error.to_string()))?;
+        Ok(Self(value))
+    }
+}
+
+/// The query; 422 when a parameter cannot be read. Unknown ones are ignored.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<ApiState> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Problem> {
+        Ok(Self(from_urlencoded(parts.uri.query().unwrap_or_default().as_bytes())?))
+    }
+}

@@ -1,0 +1,67 @@
+//! Headers on every answer that keep browsers careful, and which foreign origins may read answers.
+
+use crate::state::ApiSettings;
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue, Method, header},
+    middleware::Next,
+    response::Response,
+};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+/// The API serves no documents, so nothing may load from its answers.
+const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+/// Swagger UI brings its own scripts and styles and draws with inline styles and `data:` images.
+const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                           frame-ancestors 'none'; base-uri 'self'; form-action 'self'";
+
+/// Adds what a handler did not set itself.
+pub(crate) async fn security(request: Request, next: Next) -> Response {
+    let is_docs = request.uri().path().starts_with("/docs");
+    let mut response = next.run(request).await;
+    let policy = if is_docs { DOCS_POLICY } else { API_POLICY };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, policy),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The origins of the settings may call with cookies; others get no permission. `None` without such origins.
+pub(crate) fn cors(settings: &ApiSettings) -> Option<CorsLayer> {
+    let origins: Vec<HeaderValue> =
+        settings.allowed_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    if origins.is_empty() {
+        return None;
+    }
+    let headers = [
+        header::ACCEPT,
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+        HeaderName::from_static("x-csrf-token"),
+        HeaderName::from_static("x-organization-id"),
+        HeaderName::from_static("x-request-id"),
+        HeaderName::from_static("x-bifrost-key"),
+        HeaderName::from_static("idempotency-key"),
+        HeaderName::from_static("last-event-id"),
+        HeaderName::from_static("prefer"),
+    ];
+    Some(
+        CorsLayer::new()
+            .allow_origin(AllowOrigin::list(origins))
+            .allow_credentials(true)
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+            .allow_headers(headers)
+            .expose_headers([
+                HeaderName::from_static("x-request-id"),
+                HeaderName::from_static("x-continuation-token"),
+                header::RETRY_AFTER,
+            ])
+            .max_age(std::time::Duration::from_secs(600)),
+    )
+}

@@ -1,0 +1,5 @@
+//! What happens to every request around its handler.
+
+pub(crate) mod headers;
+pub(crate) mod request;
+pub(crate) mod timeout;

@@ -1,0 +1,85 @@
+//! The HTTP API: router, extractors, problems, OpenAPI.
+//!
+//! A handler extracts, asks policy for a permit, makes one call, converts. Routes and their document are one: a route is
+//! added with `routes!`, which takes both from the handler. Every error is a [`problem::Problem`].
+
+mod cookies;
+pub mod extract;
+pub mod health;
+mod layers;
+pub mod live;
+pub mod problem;
+mod rate_limit;
+pub mod routes;
+pub mod state;
+
+pub use layers::request::RequestId;
+pub use state::{ApiParts, ApiSettings, ApiState, DevBypass};
+
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use problem::Problem;
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+/// Routes whose requests end within the time of the settings.
+fn bounded_routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(routes::docs::base())
+        .merge(routes::auth::routes())
+        .merge(routes::organizations::routes())
+        .merge(routes::health::routes())
+        .merge(routes::workflows::routes())
+        .merge(routes::executions::routes())
+        .merge(live::ticket_routes())
+}
+
+/// Routes that wait for a run or stream: they bound their time themselves.
+fn waiting_routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().merge(routes::executions::waiting_routes()).merge(live::routes())
+}
+
+/// The OpenAPI document of every route.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    bounded_routes().merge(waiting_routes()).into_openapi()
+}
+
+/// The whole API. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: limits, the audit log and the
+/// development bypass look at the peer's address.
+pub fn router(state: ApiState) -> Router {
+    let (bounded, mut document) = bounded_routes().split_for_parts();
+    let (waiting, more) = waiting_routes().split_for_parts();
+    document.merge(more);
+    let router = bounded
+        .merge(routes::docs::pages(document))
+        .layer(from_fn_with_state(state.clone(), layers::timeout::bound))
+        .merge(waiting)
+        .fallback(|| async {
+            Problem::of_status(http::StatusCode::NOT_FOUND, "there is nothing here; see /docs")
+        })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(state.clone(), layers::request::handle))
+        .layer(from_fn(layers::headers::security))
+        .layer(CompressionLayer::new());
+    // Outermost, so that a browser's question before the request needs no token and reads refusals too.
+    match layers::headers::cors(&state.settings) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
+    .with_state(state)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over so")]
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    tracing::error!(panic = %text, "a handler panicked");
+    Problem::internal().into_response()
+}

@@ -1,0 +1,142 @@
+//! `GET /api/executions`
+
+use super::shapes::ExecutionOut;
+use crate::{
+    extract::{Json, PageIn, Query, SignedIn, encode_token},
+    problem::{ProblemOut, Result},
+    state::ApiState,
+};
+use axum::extract::State;
+use bifrost_domain::{
+    error::Error,
+    ids::{ExecutionId, FormId, UserId},
+    scope::Scope,
+};
+use bifrost_storage::executions::Filter;
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+use utoipa::{IntoParams, ToSchema};
+
+/// What the list is narrowed to; everything given must hold.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListQuery {
+    /// Exact name of the workflow.
+    #[serde(rename = "workflowName")]
+    workflow_name: Option<String>,
+    /// Status.
+    status: Option<String>,
+    /// Accepted at or after: a date or an RFC 3339 time.
+    #[serde(rename = "startDate")]
+    start_date: Option<String>,
+    /// Accepted before (a date: until its end).
+    #[serde(rename = "endDate")]
+    end_date: Option<String>,
+    /// Through this form.
+    #[serde(rename = "formId")]
+    form_id: Option<String>,
+    /// By this person.
+    #[serde(rename = "executedBy")]
+    executed_by: Option<String>,
+    /// Part of the workflow's or the person's name.
+    q: Option<String>,
+    /// `global` or an organization's id, for administrators.
+    scope: Option<String>,
+    /// How many at most, 25 when absent.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// Where the page before ended, as it said.
+    continuation_token: Option<String>,
+}
+
+/// A page of executions, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Executions)]
+pub(crate) struct ListOut {
+    executions: Vec<ExecutionOut>,
+    /// Asks for the next page; null on the last.
+    continuation_token: Option<String>,
+}
+
+/// List executions
+///
+/// Newest first, without results, logs and variables. People of an organization see their own unless a role lets them see all.
+#[utoipa::path(
+    get, path = "/api/executions", tag = "executions", params(ListQuery),
+    responses(
+        (status = 200, body = ListOut),
+        (status = 401, body = ProblemOut, content_type = "application/problem+json"),
+        (status = 403, body = ProblemOut, content_type = "application/problem+json"),
+        (status = 422, body = ProblemOut, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    signed_in: SignedIn,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<ListOut>> {
+    let page = PageIn { limit: query.limit, continuation_token: query.continuation_token.clone() };
+    let (limit, before) = page.resolve(25)?;
+    let scope: Option<Scope> = parsed("scope", query.scope.as_deref())?;
+    let filter = Filter {
+        workflow_name: bounded("workflowName", query.workflow_name)?,
+        status: parsed("status", query.status.as_deref())?,
+        from: time("startDate", query.start_date.as_deref(), false)?,
+        to: time("endDate", query.end_date.as_deref(), true)?,
+        form_id: parsed::<FormId>("formId", query.form_id.as_deref())?,
+        executed_by: parsed::<UserId>("executedBy", query.executed_by.as_deref())?,
+        text: bounded("q", query.q)?,
+        before: before.map(ExecutionId::from_uuid),
+    };
+    let mut executions = state.app.list_executions(&signed_in.caller, scope, &filter, limit + 1).await?;
+    let more = executions.len() > limit as usize;
+    executions.truncate(limit as usize);
+    let continuation_token =
+        executions.last().filter(|_| more).map(|execution| encode_token(execution.id.as_uuid()));
+    Ok(Json(ListOut { executions: executions.into_iter().map(Into::into).collect(), continuation_token }))
+}
+
+fn parsed<T: FromStr<Err: std::fmt::Display>>(name: &str, text: Option<&str>) -> Result<Option<T>, Error> {
+    match text {
+        None | Some("") => Ok(None),
+        Some(text) => {
+            text.parse().map(Some).map_err(|error: T::Err| Error::invalid(name, "format", error.to_string()))
+        }
+    }
+}
+
+fn bounded(name: &str, text: Option<String>) -> Result<Option<String>, Error> {
+    match text {
+        Some(text) if text.len() > 200 || text.contains('\0') => {
+            Err(Error::invalid(name, "too_long", "has more than 200 bytes"))
+        }
+        other => Ok(other.filter(|text| !text.is_empty())),
+    }
+}
+
+fn time(name: &str, text: Option<&str>, end: bool) -> Result<Option<DateTime<Utc>>, Error> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(Some(time.to_utc()));
+    }
+    let day = text.parse::<NaiveDate>().ok().and_then(|day| if end { day.succ_opt() } else { Some(day) });
+    day.and_then(|day| day.and_hms_opt(0, 0, 0))
+        .map(|time| Some(time.and_utc()))
+        .ok_or_else(|| Error::invalid(name, "format", "must be a date like 2026-01-31 or an RFC 3339 time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time;
+
+    #[test]
+    fn an_end_date_includes_its_day() {
+        let end = time("endDate", Some("2026-01-31"), true).expect("a date").expect("given");
+        assert_eq!(end.to_rfc3339(), "2026-02-01T00:00:00+00:00");
+        let start =
+            time("startDate", Some("2026-01-31T08:00:00+01:00"), false).expect("a time").expect("given");
+        assert_eq!(start.to_rfc3339(), "2026-01-31T07:00:00+00:00");
+        assert!(time("startDate", Some("yesterday"), false).is_err());
+    }
+}

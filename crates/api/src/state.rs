@@ -1,0 +1,148 @@
+//! What every handler may reach.
+
+use crate::{health::Probes, rate_limit::RateLimit};
+use bifrost_app::{
+    App,
+    auth::{Auth, Environment},
+    organizations::Organizations,
+};
+use bifrost_domain::clock::{SharedClock, SharedIds};
+use bifrost_storage::Reader;
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use url::Url;
+
+/// When a request without a token acts as the development user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DevBypass {
+    /// Never.
+    Off,
+    /// When it comes from this machine, for this machine.
+    Loopback,
+    /// From everywhere: for a private machine.
+    Always,
+}
+
+/// What the API is told by the settings.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// Where the program runs. The bypass also needs it to have been set explicitly; whoever makes these settings sets
+    /// [`DevBypass::Off`] when it was not.
+    pub environment: Environment,
+    /// The program's version.
+    pub version: String,
+    /// Larger bodies are refused, bytes.
+    pub body_limit_bytes: usize,
+    /// Browser origins that may call besides our own, e.g. `https://console.example`.
+    pub allowed_origins: Vec<String>,
+    /// When a request without a token acts as the development user.
+    pub dev_bypass: DevBypass,
+    /// Where people reach this server; cookies are `Secure` when it is https.
+    pub public_url: Url,
+    /// Sign-ins (and, apart from them, refreshes and registrations) per minute and address; `None`: no limit.
+    pub login_rate_per_minute: Option<NonZeroU32>,
+    /// Whether the listener is bound to a loopback address.
+    pub listens_on_loopback: bool,
+    /// A request takes at most so long, unless it waits for a run or streams.
+    pub request_timeout: Duration,
+}
+
+impl ApiSettings {
+    /// The contract's values for a server at `public_url`: 10 MiB bodies, 10 sign-ins a minute (no limit in tests), 30 s a
+    /// request, no bypass, no foreign origins.
+    #[must_use]
+    pub fn new(environment: Environment, public_url: Url) -> Self {
+        Self {
+            environment,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            body_limit_bytes: 10 * 1024 * 1024,
+            allowed_origins: Vec::new(),
+            dev_bypass: DevBypass::Off,
+            public_url,
+            login_rate_per_minute: match environment {
+                Environment::Testing => None,
+                _ => NonZeroU32::new(10),
+            },
+            listens_on_loopback: false,
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The doors that the API is given.
+#[derive(Clone)]
+pub struct ApiParts {
+    /// What one may do.
+    pub app: Arc<App>,
+    /// Sign-in.
+    pub auth: Arc<Auth>,
+    /// Organizations.
+    pub organizations: Organizations,
+    /// The reading half of the store.
+    pub reader: Reader,
+    /// Settings.
+    pub settings: ApiSettings,
+    /// Health of what we stand on.
+    pub health: Arc<dyn Probes>,
+    /// Time.
+    pub clock: SharedClock,
+    /// Ids.
+    pub ids: SharedIds,
+}
+
+/// The state of the router. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    /// What one may do.
+    pub app: Arc<App>,
+    /// Sign-in.
+    pub auth: Arc<Auth>,
+    /// Organizations.
+    pub organizations: Organizations,
+    /// The reading half of the store.
+    pub reader: Reader,
+    /// Settings.
+    pub settings: Arc<ApiSettings>,
+    /// Health of what we stand on.
+    pub health: Arc<dyn Probes>,
+    /// Time.
+    pub clock: SharedClock,
+    /// Ids.
+    pub ids: SharedIds,
+    pub(crate) limits: Arc<Limits>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) login: RateLimit,
+    pub(crate) refresh: RateLimit,
+    pub(crate) register: RateLimit,
+}
+
+impl ApiState {
+    /// The state over open doors.
+    #[must_use]
+    pub fn new(parts: ApiParts) -> Self {
+        let rate = parts.settings.login_rate_per_minute;
+        Self {
+            app: parts.app,
+            auth: parts.auth,
+            organizations: parts.organizations,
+            reader: parts.reader,
+            settings: Arc::new(parts.settings),
+            health: parts.health,
+            clock: parts.clock,
+            ids: parts.ids,
+            limits: Arc::new(Limits {
+                login: RateLimit::new(rate),
+                refresh: RateLimit::new(rate),
+                register: RateLimit::new(rate),
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiState").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,118 @@
+//! Cookies, CSRF, foreign origins, headers that keep browsers careful.
+
+use crate::support::{Reply, Server};
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode},
+};
+use serde_json::json;
+
+fn cookies(reply: &Reply) -> String {
+    ["access_token", "refresh_token", "csrf_token"]
+        .map(|name| format!("{name}={}", reply.cookie(name).0))
+        .join("; ")
+}
+
+#[tokio::test]
+async fn cookies_carry_a_session_and_writes_need_the_csrf_token() {
+    let server = Server::start().await;
+    let reply = server.login("admin@localhost", "admin").await;
+    assert_eq!(reply.cookie("access_token").1, "Path=/; Max-Age=1800; SameSite=Lax; HttpOnly");
+    assert_eq!(reply.cookie("refresh_token").1, "Path=/auth; Max-Age=604800; SameSite=Lax; HttpOnly");
+    let (csrf, attributes) = reply.cookie("csrf_token");
+    assert_eq!(attributes, "Path=/; Max-Age=604800; SameSite=Lax", "scripts read it");
+    assert!(csrf.len() >= 32);
+    let cookies = cookies(&reply);
+    let cookie = ("cookie", cookies.as_str());
+
+    let me = server.ask(Method::GET, "/auth/me", &[cookie], None).await;
+    assert_eq!(me.status, StatusCode::OK, "reads need no CSRF token");
+    let write = async |headers: &[(&str, &str)]| {
+        server.ask(Method::POST, "/api/organizations", headers, Some(json!({"name": "Acme"}))).await
+    };
+    assert_eq!(write(&[cookie]).await.problem(), (403, "csrf_failed".to_owned()));
+    assert_eq!(write(&[cookie, ("x-csrf-token", "guess")]).await.problem(), (403, "csrf_failed".to_owned()));
+    let without = cookies.split("; csrf").next().expect("cookies").to_owned();
+    let reply = write(&[("cookie", &without), ("x-csrf-token", "")]).await;
+    assert_eq!(reply.problem(), (403, "csrf_failed".to_owned()), "empty is not equal to absent");
+    assert_eq!(write(&[cookie, ("x-csrf-token", &csrf)]).await.status, StatusCode::CREATED);
+
+    let refreshed = server.ask(Method::POST, "/auth/refresh", &[cookie], None).await;
+    assert_eq!(refreshed.status, StatusCode::OK, "{}", refreshed.text);
+    assert_eq!(refreshed.cookie("csrf_token").0, csrf, "one for the session");
+}
+
+#[tokio::test]
+async fn a_bearer_token_wins_and_is_never_passed_over() {
+    let server = Server::start().await;
+    let reply = server.login("admin@localhost", "admin").await;
+    let cookies = cookies(&reply);
+    let token = reply.json()["access_token"].as_str().expect("a token").to_owned();
+    for authorization in ["Bearer wrong", "Bearer ", "Basic YTpi", "Bearer", token.as_str()] {
+        let headers = [("cookie", cookies.as_str()), ("authorization", authorization)];
+        let reply = server.ask(Method::GET, "/auth/me", &headers, None).await;
+        assert_eq!(reply.problem().0, 401, "{authorization}");
+    }
+    let bearer = format!("bearer {token}");
+    let headers = [("cookie", "access_token=wrong"), ("authorization", bearer.as_str())];
+    let write = server.ask(Method::POST, "/api/organizations", &headers, Some(json!({"name": "Acme"}))).await;
+    assert_eq!(write.status, StatusCode::CREATED, "and needs no CSRF token");
+    let twice = [("authorization", bearer.as_str()), ("authorization", "Bearer wrong")];
+    assert_eq!(server.ask(Method::GET, "/auth/me", &twice, None).await.problem().0, 401);
+    let wrong = server.ask(Method::GET, "/auth/me", &[("cookie", "access_token=wrong")], None).await;
+    assert_eq!(wrong.problem().0, 401);
+}
+
+#[tokio::test]
+async fn cookies_are_secure_behind_https() {
+    let server =
+        Server::start_with(|setup| setup.api.public_url = "https://bifrost.example".parse().expect("a URL"))
+            .await;
+    let reply = server.login("admin@localhost", "admin").await;
+    for name in ["access_token", "refresh_token", "csrf_token"] {
+        assert!(reply.cookie(name).1.ends_with("; Secure"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn only_listed_origins_may_read_answers() {
+    let server =
+        Server::start_with(|setup| setup.api.allowed_origins = vec!["https://console.example".into()]).await;
+    let preflight = async |origin: &str| {
+        let request = Request::options("/api/organizations")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "content-type,x-csrf-token")
+            .body(Body::empty())
+            .expect("a request");
+        server.send(request).await
+    };
+    let ours = preflight("https://console.example").await;
+    assert_eq!(ours.header("access-control-allow-origin"), "https://console.example");
+    assert_eq!(ours.header("access-control-allow-credentials"), "true");
+    assert_eq!(preflight("https://attacker.example").await.header("access-control-allow-origin"), "");
+    let refused = server.ask(Method::GET, "/auth/me", &[("origin", "https://console.example")], None).await;
+    assert_eq!(
+        refused.header("access-control-allow-origin"),
+        "https://console.example",
+        "refusals can be read"
+    );
+}
+
+#[tokio::test]
+async fn every_answer_keeps_browsers_careful() {
+    let server = Server::start().await;
+    for path in ["/health", "/nothing", "/auth/me", "/docs/"] {
+        let reply = server.ask(Method::GET, path, &[], None).await;
+        assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(reply.header("x-frame-options"), "DENY", "{path}");
+        assert!(reply.header("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_compressed_for_who_asks() {
+    let server = Server::start().await;
+    let reply = server.ask(Method::GET, "/openapi.json", &[("accept-encoding", "gzip")], None).await;
+    assert_eq!((reply.status, reply.header("content-encoding")), (StatusCode::OK, "gzip"));
+}

@@ -1,0 +1,153 @@
+//! Every refusal is a problem.
+
+use crate::support::{Reply, Server};
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode},
+};
+use bifrost_api::health::{Probes, Report};
+use futures::future::{BoxFuture, FutureExt};
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+
+async fn post(server: &Server, token: &str, media_type: Option<&str>, body: impl Into<Body>) -> Reply {
+    let mut request = Request::post("/api/organizations").header("authorization", format!("Bearer {token}"));
+    if let Some(media_type) = media_type {
+        request = request.header("content-type", media_type);
+    }
+    server.send(request.body(body.into()).expect("a request")).await
+}
+
+#[tokio::test]
+async fn bodies_that_cannot_be_read() {
+    let server = Server::start_with(|setup| setup.api.body_limit_bytes = 100).await;
+    let (admin, _) = server.admin().await;
+    let json = Some("application/json");
+    for (name, media_type, body, status, code) in [
+        ("no type", None, "{}", 415, "unsupported_media_type"),
+        ("text", Some("text/plain"), "{}", 415, "unsupported_media_type"),
+        ("a form", Some("application/x-www-form-urlencoded"), "name=a", 415, "unsupported_media_type"),
+        ("nothing", json, "", 400, "json_syntax"),
+        ("broken", json, "{\"name\":", 400, "json_syntax"),
+        ("two values", json, "{\"name\":\"a\"} {}", 400, "json_syntax"),
+        ("not UTF-8 escaped", json, "{\"name\":\"\\ud800\"}", 400, "json_syntax"),
+        ("another type", json, "[]", 422, "invalid"),
+        ("null", json, "null", 422, "invalid"),
+    ] {
+        assert_eq!(
+            post(&server, &admin, media_type, body).await.problem(),
+            (status, code.to_owned()),
+            "{name}"
+        );
+    }
+    let exactly = format!("{{\"name\":\"{}\"}}", "n".repeat(89));
+    assert_eq!(exactly.len(), 100);
+    let utf8 = Some("application/json; charset=utf-8");
+    assert_eq!(post(&server, &admin, utf8, exactly.clone()).await.status, StatusCode::CREATED);
+    assert_eq!(
+        post(&server, &admin, json, format!("{exactly} ")).await.problem(),
+        (413, "too_large".to_owned())
+    );
+    // Without an announced length as well.
+    let parts = vec![Ok::<_, std::io::Error>(exactly), Ok(" ".to_owned())];
+    let body = Body::from_stream(futures::stream::iter(parts));
+    assert_eq!(post(&server, &admin, json, body).await.problem(), (413, "too_large".to_owned()));
+    let parts = vec![Ok("{".to_owned()), Err(std::io::Error::other("gone"))];
+    let body = Body::from_stream(futures::stream::iter(parts));
+    assert_eq!(post(&server, &admin, json, body).await.problem(), (400, "bad_request".to_owned()));
+    let deep = "[".repeat(99);
+    assert_eq!(
+        post(&server, &admin, json, deep).await.status.as_u16(),
+        422,
+        "depth is bounded by the size here"
+    );
+}
+
+#[tokio::test]
+async fn routes_that_are_not_there() {
+    let server = Server::start().await;
+    for path in ["/nothing", "/api/nothing", "/auth/", "/docs/nothing.js"] {
+        let reply = server.ask(Method::GET, path, &[], None).await;
+        assert_eq!(reply.problem(), (404, "not_found".to_owned()), "{path}");
+    }
+    let reply = server.ask(Method::DELETE, "/auth/login", &[], None).await;
+    assert_eq!(reply.problem(), (405, "method_not_allowed".to_owned()));
+    assert_eq!(reply.header("allow"), "POST");
+}
+
+#[tokio::test]
+async fn older_clients_get_the_type_they_ask_for() {
+    let server = Server::start().await;
+    let ask = async |accept: &str| server.ask(Method::GET, "/auth/me", &[("accept", accept)], None).await;
+    let plain = ask("application/json").await;
+    assert_eq!(plain.header("content-type"), "application/json");
+    assert_eq!((plain.status.as_u16(), &plain.json()["code"]), (401, &json!("unauthenticated")));
+    assert_eq!(ask("*/*").await.problem().0, 401);
+    assert_eq!(ask("application/problem+json, application/json").await.problem().0, 401);
+}
+
+#[tokio::test]
+async fn requests_have_an_id() {
+    let server = Server::start().await;
+    let ask = async |id: &str| {
+        let reply = server.ask(Method::GET, "/nothing", &[("x-request-id", id)], None).await;
+        reply.problem();
+        reply.header("x-request-id").to_owned()
+    };
+    assert_eq!(ask("abc-123_x.y").await, "abc-123_x.y");
+    for insane in ["", "a b", "a\"b", &"x".repeat(65)] {
+        let made = ask(insane).await;
+        assert_ne!(made, insane);
+        assert_eq!(made.len(), 36, "a UUID");
+    }
+}
+
+struct Panics;
+
+impl Probes for Panics {
+    fn report(&self) -> BoxFuture<'_, Arc<Report>> {
+        async { panic!("the secret of the handler") }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn our_faults_show_an_id_and_nothing_else() {
+    let server = Server::start_with(|setup| setup.health = Arc::new(Panics)).await;
+    let reply = server.ask(Method::GET, "/health/ready", &[], None).await;
+    assert_eq!(reply.problem(), (500, "internal".to_owned()));
+    assert!(!reply.text.contains("secret"), "{}", reply.text);
+    assert_eq!(server.ask(Method::GET, "/health", &[], None).await.status, StatusCode::OK, "and it goes on");
+}
+
+struct Hangs;
+
+impl Probes for Hangs {
+    fn report(&self) -> BoxFuture<'_, Arc<Report>> {
+        futures::future::pending().boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_request_takes_no_longer_than_it_may() {
+    let server = Server::start_with(|setup| {
+        setup.health = Arc::new(Hangs);
+        setup.api.request_timeout = Duration::from_millis(20);
+    })
+    .await;
+    assert_eq!(
+        server.ask(Method::GET, "/health/ready", &[], None).await.problem(),
+        (503, "timeout".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_said_so() {
+    let server = Server::start().await;
+    let (admin, _) = server.admin().await;
+    server.store.db().close().await;
+    server.clock.advance(chrono::Duration::seconds(2));
+    let reply = server.get("/auth/me", &admin).await;
+    assert_eq!(reply.problem(), (503, "unavailable".to_owned()));
+    assert_eq!(reply.header("retry-after"), "1");
+    assert!(server.auth.status().await.is_err());
+}

@@ -1,0 +1,13 @@
+//! The API over its real router: every layer, every extractor, a real store. One binary, so that it is linked once.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a case that cannot go on has failed")]
+
+mod browser;
+mod bypass;
+mod document;
+mod errors;
+mod health;
+mod organizations;
+mod sign_in;
+mod support;
+mod tokens;

@@ -1,0 +1,87 @@
+//! Accounts that are there from the first start.
+
+use super::{Auth, Client, Environment};
+use bifrost_domain::{
+    error::{Error, Result},
+    ids::UserId,
+    user::{Email, User, UserType},
+};
+use bifrost_storage::audit::Outcome;
+use secrecy::ExposeSecret;
+
+/// The system user's address: it acts for schedules, keys and webhooks and cannot sign in.
+pub const SYSTEM_EMAIL: &str = "system@bifrost.internal";
+
+impl Auth {
+    /// Makes the system user if it is not there. Several replicas may do so at the same time.
+    ///
+    /// # Errors
+    /// Unavailable when the store is away.
+    pub async fn ensure_system_user(&self) -> Result<User> {
+        let email: Email = SYSTEM_EMAIL.parse().map_err(Error::internal)?;
+        let now = self.clock.now();
+        let tx = self.store.db().begin().await?;
+        tx.lock_registration().await?;
+        if let Some(found) = tx.find_credentials(&email).await? {
+            return Ok(found.user);
+        }
+        let user = User {
+            id: UserId::from_uuid(self.ids.next()),
+            email: SYSTEM_EMAIL.to_owned(),
+            name: Some("System".to_owned()),
+            user_type: UserType::System,
+            organization_id: None,
+            is_active: true,
+            // It acts in whatever organization a schedule or key belongs to.
+            is_superuser: true,
+            is_verified: true,
+            is_registered: true,
+            epoch: 0,
+            last_login: None,
+            created_at: now,
+            updated_at: now,
+        };
+        tx.insert_user(&user, None).await?;
+        tx.commit().await?;
+        Ok(user)
+    }
+
+    /// Makes the development user, or gives it the password of the settings when that was changed. Does nothing in
+    /// production or without such a user in the settings.
+    ///
+    /// # Errors
+    /// Invalid when the address is not one; unavailable when the store is away.
+    pub async fn ensure_dev_user(&self) -> Result<Option<User>> {
+        let Some(settings) = &self.settings.dev_user else { return Ok(None) };
+        if self.settings.environment == Environment::Production {
+            return Ok(None);
+        }
+        let email: Email = settings
+            .email
+            .parse()
+            .map_err(|error| Error::invalid("DEV_USER_EMAIL", "format", format!("{error}")))?;
+        let found = self.reader.find_credentials(&email).await?;
+        if let Some(found) = &found
+            && self.passwords.verify(settings.password.clone(), found.password_hash.clone()).await?
+        {
+            return Ok(Some(found.user.clone()));
+        }
+        let hash = self.passwords.hash(settings.password.expose_secret().into()).await?;
+        let now = self.clock.now();
+        let tx = self.store.db().begin().await?;
+        tx.lock_registration().await?;
+        let user = if let Some(found) = tx.find_credentials(&email).await? {
+            // Another replica may have made it a moment ago; to set the same password once more does no harm.
+            tx.update_password(found.user.id, &hash, now).await?;
+            User { epoch: found.user.epoch + 1, updated_at: now, ..found.user }
+        } else {
+            let user = self.account(&email, Some("Developer".to_owned()), None, now);
+            tx.insert_user(&user, Some(&hash)).await?;
+            user
+        };
+        let entry = self.entry("user.bootstrap", Outcome::Success, Some(&user), &Client::default());
+        tx.insert_audit(entry).await?;
+        tx.commit().await?;
+        Ok(Some(user))
+    }
+}

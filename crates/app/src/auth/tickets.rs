@@ -1,0 +1,77 @@
+//! Tickets for live connections: 256 random bits, valid once for 30 seconds, kept as their SHA-256.
+
+use super::{Auth, tokens};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bifrost_domain::{
+    error::Result,
+    ids::{OrganizationId, SessionId},
+    policy::Caller,
+};
+use bifrost_storage::tickets::Ticket;
+use chrono::Duration;
+use sha2::{Digest, Sha256};
+
+/// How long a ticket is valid.
+pub const TICKET_SECONDS: i64 = 30;
+
+impl Auth {
+    /// A ticket that opens one live connection for `caller`.
+    ///
+    /// # Errors
+    /// Unavailable when the store is away.
+    pub async fn issue_ticket(&self, caller: &Caller) -> Result<String> {
+        let secret: [u8; 32] = rand::random();
+        let now = self.clock.now();
+        let ticket = Ticket {
+            user_id: caller.user_id,
+            session_id: caller.session_id,
+            organization_id: caller.scope.organization(),
+            expires_at: now + Duration::seconds(TICKET_SECONDS),
+        };
+        self.store.insert_ticket(&Sha256::digest(secret), &ticket, now).await?;
+        Ok(URL_SAFE_NO_PAD.encode(secret))
+    }
+
+    /// The caller that a ticket was issued for, with the rights the user has now.
+    ///
+    /// # Errors
+    /// Unauthenticated when the ticket was used, ran out, or its session ended.
+    pub async fn redeem_ticket(&self, text: &str) -> Result<Caller> {
+        let now = self.clock.now();
+        let secret = URL_SAFE_NO_PAD.decode(text).ok().filter(|secret| secret.len() == 32);
+        let secret = secret.ok_or_else(tokens::invalid)?;
+        let ticket =
+            self.store.take_ticket(&Sha256::digest(secret), now).await?.ok_or_else(tokens::invalid)?;
+        let asked: Option<OrganizationId> = ticket.organization_id;
+        match ticket.session_id {
+            Some(id) => {
+                let session = self.reader.find_session(id).await?.filter(|session| session.is_live(now));
+                Caller::of_session(&session.ok_or_else(tokens::invalid)?.state, asked)
+            }
+            None => {
+                let (user, rights) = self.dev_user().await?;
+                if user.id != ticket.user_id {
+                    return Err(tokens::invalid());
+                }
+                Caller::of_user(&user, &rights.permissions, asked, None)
+            }
+        }
+    }
+
+    /// Whether a session still holds: a live connection asks now and then.
+    ///
+    /// # Errors
+    /// Unavailable when the store is away.
+    pub async fn session_holds(&self, id: SessionId) -> Result<bool> {
+        let now = self.clock.now();
+        if let Some(session) = self.cache.get(id, now) {
+            return Ok(session.is_live(now));
+        }
+        let found = self.reader.find_session(id).await?;
+        let holds = found.as_ref().is_some_and(|session| session.is_live(now));
+        if let Some(session) = found {
+            self.cache.put(id, now, std::sync::Arc::new(session));
+        }
+        Ok(holds)
+    }
+}

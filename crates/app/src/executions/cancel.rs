@@ -1,0 +1,44 @@
+//! Asks for the end of an execution.
+
+use crate::App;
+use bifrost_domain::{
+    error::{Error, Result},
+    execution::Status,
+    ids::ExecutionId,
+    messages::{CancelAsked, ExecutionEvent, topics},
+    policy::{self, Caller, actions},
+};
+use bifrost_storage::executions::transitions::CancelOutcome;
+
+impl App {
+    /// Cancels: a waiting execution ends now, a running one is asked to. Asking again is no error.
+    ///
+    /// # Errors
+    /// Not found, forbidden; bad request when it has ended otherwise.
+    pub async fn cancel(&self, caller: &Caller, id: ExecutionId) -> Result<Status> {
+        policy::authorize::<actions::CancelExecutions>(caller)?;
+        let (found, _) = self.find_execution(caller, id).await?;
+        let announce = |status| {
+            self.announce_history(found.scope, id, status, &found.workflow_name, found.executed_by);
+        };
+        let now = self.doors.clock.now();
+        let outcome = self.doors.store.cancel_execution(id, caller.user_id, now).await?;
+        match outcome.ok_or_else(|| Error::not_found("execution"))? {
+            CancelOutcome::Cancelled => {
+                self.announce_end(id, Status::Cancelled);
+                announce(Status::Cancelled);
+                Ok(Status::Cancelled)
+            }
+            CancelOutcome::Cancelling => {
+                self.publish(topics::CANCEL, &CancelAsked { execution_id: id });
+                self.publish(&topics::execution(id), &ExecutionEvent::Status { status: Status::Cancelling });
+                announce(Status::Cancelling);
+                Ok(Status::Cancelling)
+            }
+            CancelOutcome::Already(status) => Ok(status),
+            CancelOutcome::Finished(status) => Err(Error::bad_request(format!(
+                "the execution has ended as {status}; it must be Pending or Running to be cancelled"
+            ))),
+        }
+    }
+}

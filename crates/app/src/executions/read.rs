@@ -1,0 +1,229 @@
+//! Reads executions as a caller may see them.
+
+use crate::App;
+use bifrost_domain::{
+    error::{Error, Result},
+    execution::{Execution, LogLevel, LogLine, ResultType, Status},
+    ids::ExecutionId,
+    policy::{self, Caller, Visibility},
+    scope::Scope,
+};
+use bifrost_storage::executions::{Filter, LogFilter};
+use bytes::Bytes;
+use serde_json::Value;
+
+/// Lines of one page of a log at most.
+pub(super) const MAX_LOG_PAGE: u32 = 1_000;
+/// Larger results are not shown inside an execution, only at its result.
+const MAX_EMBEDDED_RESULT: usize = 2 * 1024 * 1024;
+
+/// An execution as the caller sees it.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The execution; texts that are not for the caller are gone.
+    pub execution: Execution,
+    /// Its result as JSON, unless it is large.
+    pub result: Option<Value>,
+    /// Its first lines.
+    pub logs: Vec<LogLine>,
+    /// Its variables, for administrators.
+    pub variables: Option<Value>,
+}
+
+/// A page of a log.
+#[derive(Debug, Clone)]
+pub struct LogPage {
+    /// The lines in order.
+    pub lines: Vec<LogLine>,
+    /// Where to go on: the highest sequence that was looked at. Never infer a loss from a missing number: lines may be
+    /// filtered.
+    pub next_after: i64,
+    /// Whether there are more now.
+    pub has_more: bool,
+}
+
+/// The result of an execution.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// JSON text; `None` when there is no result.
+    pub json: Option<Bytes>,
+    /// How it is shown.
+    pub result_type: ResultType,
+    /// Where the execution stands.
+    pub status: Status,
+}
+
+impl App {
+    /// Finds an execution for `caller` and says how much of it may be shown.
+    ///
+    /// # Errors
+    /// Not found when it is another organization's, forbidden when it is somebody else's.
+    pub async fn find_execution(&self, caller: &Caller, id: ExecutionId) -> Result<(Execution, Visibility)> {
+        let visibility = policy::visible_executions(caller);
+        let found = self.reader.find_execution(id, &visibility).await?;
+        let mut execution = found.ok_or_else(|| Error::not_found("execution"))?;
+        if !visibility.may_read_of(execution.executed_by) {
+            return Err(Error::forbidden("you may see your own executions only"));
+        }
+        for_caller(&mut execution, &visibility);
+        Ok((execution, visibility))
+    }
+
+    /// An execution with result, first log lines and variables.
+    ///
+    /// # Errors
+    /// As [`App::find_execution`].
+    pub async fn view_execution(&self, caller: &Caller, id: ExecutionId) -> Result<View> {
+        let (execution, visibility) = self.find_execution(caller, id).await?;
+        let filter =
+            LogFilter { internal: visibility.internal(), limit: MAX_LOG_PAGE, ..LogFilter::default() };
+        let logs = self.reader.list_logs(id, &filter).await?;
+        let variables = if visibility.internal() {
+            self.reader.find_variables(id).await?.map(|(_, variables)| variables)
+        } else {
+            None
+        };
+        let result = parse_result(&execution)?;
+        Ok(View { execution, result, logs, variables })
+    }
+
+    /// An execution with its result and nothing else: what a synchronous caller needs.
+    ///
+    /// # Errors
+    /// As [`App::find_execution`].
+    pub async fn view_result(&self, caller: &Caller, id: ExecutionId) -> Result<View> {
+        let (execution, _) = self.find_execution(caller, id).await?;
+        let result = parse_result(&execution)?;
+        Ok(View { execution, result, logs: Vec::new(), variables: None })
+    }
+
+    /// Executions, newest first, without results.
+    ///
+    /// # Errors
+    /// Forbidden when a scope is asked that is not the caller's.
+    pub async fn list_executions(
+        &self,
+        caller: &Caller,
+        scope: Option<Scope>,
+        filter: &Filter,
+        limit: u32,
+    ) -> Result<Vec<Execution>> {
+        let mut visibility = policy::visible_executions(caller);
+        if let Some(scope) = scope {
+            if !visibility.reaches(scope) {
+                return Err(Error::forbidden("you are not a member of this organization"));
+            }
+            visibility = visibility.narrowed(scope);
+        }
+        let mut executions = self.reader.list_executions(&visibility, filter, limit).await?;
+        for execution in &mut executions {
+            for_caller(execution, &visibility);
+        }
+        Ok(executions)
+    }
+
+    /// The whole result.
+    ///
+    /// # Errors
+    /// As [`App::find_execution`]; unavailable when the object store is away.
+    pub async fn execution_result(&self, caller: &Caller, id: ExecutionId) -> Result<Output> {
+        let (mut execution, _) = self.find_execution(caller, id).await?;
+        let json = match (execution.result.take(), &execution.result_object) {
+            (Some(text), _) => Some(Bytes::from(text)),
+            (None, Some(key)) => Some(self.doors.objects.get(key).await.map_err(|error| {
+                Error::unavailable("the result cannot be read from the object store now").with_source(error)
+            })?),
+            (None, None) => None,
+        };
+        Ok(Output { json, result_type: execution.result_type, status: execution.status })
+    }
+
+    /// A page of the log.
+    ///
+    /// # Errors
+    /// As [`App::find_execution`].
+    pub async fn execution_logs(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        after: i64,
+        level: Option<LogLevel>,
+        text: Option<String>,
+        limit: u32,
+    ) -> Result<LogPage> {
+        let (_, visibility) = self.find_execution(caller, id).await?;
+        self.log_page(id, &visibility, after, level, text, limit).await
+    }
+
+    /// A page of the log of an execution that `visibility` was made for.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn log_page(
+        &self,
+        id: ExecutionId,
+        visibility: &Visibility,
+        after: i64,
+        level: Option<LogLevel>,
+        text: Option<String>,
+        limit: u32,
+    ) -> Result<LogPage> {
+        let limit = limit.clamp(1, MAX_LOG_PAGE);
+        // Filtered lines are read and left out here, so that `next_after` moves past them.
+        let filter = LogFilter { after, level, text, internal: true, limit: limit + 1 };
+        let mut lines = self.reader.list_logs(id, &filter).await?;
+        let has_more = lines.len() > limit as usize;
+        lines.truncate(limit as usize);
+        let next_after = lines.last().map_or(after, |line| line.sequence);
+        if !visibility.internal() {
+            lines.retain(|line| !line.level.is_internal());
+        }
+        Ok(LogPage { lines, next_after, has_more })
+    }
+
+    /// The newest variables; `None` before there are any.
+    ///
+    /// # Errors
+    /// As [`App::find_execution`]; forbidden for everybody but administrators.
+    pub async fn execution_variables(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+    ) -> Result<Option<(i32, Value)>> {
+        let (_, visibility) = self.find_execution(caller, id).await?;
+        if !visibility.internal() {
+            return Err(Error::forbidden(policy::SUPERUSER_REQUIRED));
+        }
+        Ok(self.reader.find_variables(id).await?)
+    }
+
+    /// The timeline, oldest first.
+    ///
+    /// # Errors
+    /// As [`App::find_execution`].
+    pub async fn execution_timeline(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+    ) -> Result<Vec<bifrost_domain::execution::TimelineEntry>> {
+        self.find_execution(caller, id).await?;
+        Ok(self.reader.list_timeline(id).await?)
+    }
+}
+
+/// Takes away what is for administrators: `error_message` becomes the text for everybody.
+fn for_caller(execution: &mut Execution, visibility: &Visibility) {
+    if !visibility.internal() {
+        execution.error_message = execution.user_message.clone();
+        execution.error_type = None;
+    }
+}
+
+fn parse_result(execution: &Execution) -> Result<Option<Value>> {
+    match &execution.result {
+        Some(text) if text.len() <= MAX_EMBEDDED_RESULT => {
+            serde_json::from_str(text).map(Some).map_err(Error::internal)
+        }
+        _ => Ok(None),
+    }
+}

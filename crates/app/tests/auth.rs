@@ -1,0 +1,338 @@
+//! Sign-in over a real store: passwords, rotation of refresh tokens, registration, accounts of the first start.
+
+#![expect(clippy::expect_used, reason = "a case that cannot go on has failed")]
+
+use bifrost_app::{
+    auth::{Auth, AuthSettings, Client, DevUser, Environment, NewAccount, SYSTEM_EMAIL, TokenPair},
+    organizations::{NewOrganization, Organizations},
+};
+use bifrost_domain::{
+    clock::{Clock, Ids, SystemIds},
+    error::{Error, Kind},
+    ids::UserId,
+    organization::OrganizationPatch,
+    policy::{Caller, actions::ReadOrganizations, authorize},
+    user::{User, UserType},
+};
+use bifrost_storage::Store;
+use bifrost_test_support::{MovableClock, TestDatabase, on_both_databases};
+use chrono::Duration;
+use secrecy::{ExposeSecret, SecretString};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+
+on_both_databases![
+    a_hundred_refreshes_of_one_token_get_one_successor,
+    the_first_registration_is_the_admin_and_only_one_is_first,
+];
+
+const KEY: &str = "q8Zr2LwXc7VbN1mK5tYhG3fD9sJ4pA6e";
+const OTHER_KEY: &str = "e6Ap4Js9Df3GhYt5Km1NbV7cXwL2rZ8q";
+
+struct World {
+    auth: Arc<Auth>,
+    clock: Arc<MovableClock>,
+    store: Store,
+}
+
+fn settings() -> AuthSettings {
+    AuthSettings {
+        dev_user: Some(DevUser { email: "admin@localhost".into(), password: "admin".into() }),
+        ..AuthSettings::new(KEY.into(), Environment::Development)
+    }
+}
+
+fn world(db: &TestDatabase, settings: AuthSettings) -> World {
+    let clock = Arc::new(MovableClock::default());
+    let auth = Arc::new(Auth::new(db.store(), clock.clone(), Arc::new(SystemIds), settings));
+    World { auth, clock, store: db.store() }
+}
+
+impl World {
+    async fn signed_in(&self) -> TokenPair {
+        self.auth.ensure_dev_user().await.expect("the development user");
+        self.auth.login("admin@localhost", "admin".into(), &Client::default()).await.expect("sign in")
+    }
+
+    async fn refresh(&self, token: &SecretString) -> Result<TokenPair, Error> {
+        self.auth.refresh(token.expose_secret(), &Client::default()).await
+    }
+
+    async fn holds(&self, pair: &TokenPair) -> bool {
+        match self.auth.authenticate_bearer(pair.access_token.expose_secret()).await {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error.kind, Kind::Unauthenticated, "{error:?}");
+                false
+            }
+        }
+    }
+
+    async fn register(&self, email: &str) -> Result<User, Error> {
+        let account = NewAccount { email: email.into(), password: "a long password".into(), name: None };
+        self.auth.register(account, &Client::default()).await
+    }
+
+    async fn audit(&self) -> Vec<(String, String)> {
+        let admin = self.admin();
+        let permit = authorize::<ReadOrganizations>(&admin).expect("an admin may");
+        let lines = self.store.reader().list_audit(&permit, None, 100).await.expect("read");
+        lines.into_iter().rev().map(|line| (line.action, line.outcome)).collect()
+    }
+
+    fn admin(&self) -> Caller {
+        let now = self.clock.now();
+        let user = User {
+            id: UserId::from_uuid(SystemIds.next()),
+            email: "admin@localhost".into(),
+            name: None,
+            user_type: UserType::Platform,
+            organization_id: None,
+            is_active: true,
+            is_superuser: true,
+            is_verified: true,
+            is_registered: true,
+            epoch: 0,
+            last_login: None,
+            created_at: now,
+            updated_at: now,
+        };
+        Caller::of_user(&user, &BTreeSet::new(), None, None).expect("a caller")
+    }
+
+    fn organizations(&self) -> Organizations {
+        Organizations::new(self.store.clone(), self.clock.clone(), Arc::new(SystemIds))
+    }
+}
+
+fn same(a: &TokenPair, b: &TokenPair) -> bool {
+    a.access_token.expose_secret() == b.access_token.expose_secret()
+        && a.refresh_token.expose_secret() == b.refresh_token.expose_secret()
+        && a.csrf_token == b.csrf_token
+}
+
+async fn a_hundred_refreshes_of_one_token_get_one_successor(db: TestDatabase) {
+    let world = Arc::new(world(&db, settings()));
+    let old = Arc::new(world.signed_in().await);
+    let start = Arc::new(tokio::sync::Barrier::new(100));
+    let mut tries = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let (world, old, start) = (Arc::clone(&world), Arc::clone(&old), Arc::clone(&start));
+        tries.spawn(async move {
+            start.wait().await;
+            world.refresh(&old.refresh_token).await.expect("within 10 s everybody gets the pair")
+        });
+    }
+    let pairs = tries.join_all().await;
+    assert!(pairs.iter().all(|pair| same(pair, &pairs[0])), "one pair for all");
+    assert!(!same(&pairs[0], &old), "and it is new");
+    assert!(world.holds(&pairs[0]).await);
+    assert!(world.refresh(&pairs[0].refresh_token).await.is_ok(), "the family goes on");
+}
+
+async fn the_first_registration_is_the_admin_and_only_one_is_first(db: TestDatabase) {
+    let off = AuthSettings { registration_enabled: false, ..settings() };
+    let world = Arc::new(world(&db, off));
+    world.auth.ensure_system_user().await.expect("the system user");
+    assert!(world.auth.status().await.expect("status").needs_setup, "the system user is nobody");
+    let mut tries = tokio::task::JoinSet::new();
+    for n in 0..6 {
+        let world = Arc::clone(&world);
+        tries.spawn(async move { world.register(&format!("u{n}@acme.example")).await });
+    }
+    let (made, refused): (Vec<_>, Vec<_>) = tries.join_all().await.into_iter().partition(Result::is_ok);
+    assert_eq!((made.len(), refused.len()), (1, 5));
+    let admin = made.into_iter().next().expect("one").expect("made");
+    assert_eq!((admin.is_superuser, admin.user_type), (true, UserType::Platform));
+    assert!(refused.iter().all(|refusal| refusal.as_ref().is_err_and(|error| error.kind == Kind::Forbidden)));
+    assert!(!world.auth.status().await.expect("status").needs_setup);
+}
+
+#[tokio::test]
+async fn a_refresh_token_used_again_later_ends_the_session() {
+    let db = TestDatabase::sqlite().await;
+    let world = world(&db, settings());
+    let first = world.signed_in().await;
+    let second = world.refresh(&first.refresh_token).await.expect("refresh");
+    world.clock.advance(Duration::seconds(10));
+    let repeated = world.refresh(&first.refresh_token).await.expect("a repeat within 10 s");
+    assert!(same(&second, &repeated));
+    assert!(world.holds(&second).await);
+    world.clock.advance(Duration::milliseconds(1));
+    let error = world.refresh(&first.refresh_token).await.expect_err("stolen");
+    assert_eq!(error.kind, Kind::Unauthenticated);
+    assert!(!world.holds(&second).await, "the whole family has ended, at once");
+    assert!(world.refresh(&second.refresh_token).await.is_err());
+    let audit = world.audit().await;
+    assert!(audit.contains(&("session.refresh_reuse".into(), "denied".into())), "{audit:?}");
+}
+
+#[tokio::test]
+async fn tokens_end_when_they_say() {
+    let db = TestDatabase::sqlite().await;
+    let world = world(&db, settings());
+    let pair = world.signed_in().await;
+    assert_eq!((pair.expires_in, pair.refresh_expires_in), (1800, 7 * 24 * 3600));
+    world.clock.advance(Duration::seconds(1799));
+    assert!(world.holds(&pair).await);
+    world.clock.advance(Duration::seconds(1));
+    assert!(!world.holds(&pair).await);
+    world.clock.advance(Duration::days(7) - Duration::seconds(1801));
+    let next = world.refresh(&pair.refresh_token).await.expect("a second before its end");
+    world.clock.advance(Duration::days(7));
+    assert!(world.refresh(&next.refresh_token).await.is_err());
+}
+
+#[tokio::test]
+async fn a_changed_key_keeps_older_tokens_for_a_while() {
+    let db = TestDatabase::sqlite().await;
+    let old = world(&db, settings());
+    let pair = old.signed_in().await;
+    let rotated =
+        AuthSettings { signing_key: OTHER_KEY.into(), previous_key: Some(KEY.into()), ..settings() };
+    assert!(world(&db, rotated).holds(&pair).await);
+    let replaced = AuthSettings { signing_key: OTHER_KEY.into(), ..settings() };
+    assert!(!world(&db, replaced).holds(&pair).await);
+}
+
+#[tokio::test]
+async fn what_ends_a_session_elsewhere_is_seen_within_a_second() {
+    let db = TestDatabase::sqlite().await;
+    let here = world(&db, settings());
+    let pair = here.signed_in().await;
+    let state = here.auth.authenticate_bearer(pair.access_token.expose_secret()).await.expect("holds");
+    let elsewhere = world(&db, settings());
+    elsewhere.auth.logout(&state, &Client::default()).await.expect("sign out");
+    assert!(!elsewhere.holds(&pair).await, "there at once");
+    here.clock.advance(Duration::seconds(1));
+    assert!(!here.holds(&pair).await, "here after a second");
+
+    let pair = here.signed_in().await;
+    assert!(here.holds(&pair).await);
+    let tx = here.store.db().begin().await.expect("begin");
+    tx.set_user_active(state.user.id, false, here.clock.now()).await.expect("suspend");
+    tx.commit().await.expect("commit");
+    here.clock.advance(Duration::seconds(1));
+    assert!(!here.holds(&pair).await);
+    assert!(here.refresh(&pair.refresh_token).await.is_err());
+    let error =
+        here.auth.login("admin@localhost", "admin".into(), &Client::default()).await.expect_err("suspended");
+    assert_eq!((error.kind, error.code), (Kind::Unauthenticated, Some("account_inactive")));
+}
+
+#[tokio::test]
+async fn wrong_passwords_and_unknown_users_look_alike() {
+    let db = TestDatabase::sqlite().await;
+    let world = world(&db, settings());
+    world.auth.ensure_dev_user().await.expect("the development user");
+    world.auth.ensure_system_user().await.expect("the system user");
+    let mut took = Vec::new();
+    for username in ["admin@localhost", "nobody@localhost", SYSTEM_EMAIL, "not an address", "a\0b@localhost"]
+    {
+        let started = Instant::now();
+        let error = world.auth.login(username, "wrong".into(), &Client::default()).await.expect_err(username);
+        took.push(started.elapsed());
+        assert_eq!(error.kind, Kind::Unauthenticated, "{username:?}");
+        assert_eq!(error.message, "incorrect email or password", "{username:?}");
+    }
+    // The hash is what takes long: none of them may go without it.
+    let (least, most) = (took.iter().min().expect("some"), took.iter().max().expect("some"));
+    assert!(*least * 10 > *most, "{took:?}");
+    let audit = world.audit().await;
+    assert_eq!(audit.iter().filter(|line| **line == ("session.begin".into(), "failure".into())).count(), 5);
+    for (username, password) in [("u".repeat(1025), "p".to_owned()), ("u".to_owned(), "p".repeat(1025))] {
+        let error =
+            world.auth.login(&username, password.into(), &Client::default()).await.expect_err("too long");
+        assert_eq!(error.kind, Kind::Invalid);
+    }
+}
+
+#[tokio::test]
+async fn who_may_register_later() {
+    let db = TestDatabase::sqlite().await;
+    let world = world(&db, settings());
+    world.auth.ensure_dev_user().await.expect("the development user");
+    assert!(!world.auth.status().await.expect("status").needs_setup, "the development user is somebody");
+    let refused = world.register("ann@acme.example").await.expect_err("nobody expects ann");
+    assert_eq!((refused.kind, refused.code), (Kind::BadRequest, Some("no_organization")));
+
+    let admin = world.admin();
+    let permit = authorize(&admin).expect("an admin may");
+    let new = NewOrganization {
+        name: "Acme".into(),
+        domain: Some(" ACME.example ".into()),
+        is_active: true,
+        settings: serde_json::json!({}),
+    };
+    let organizations = world.organizations();
+    let acme = organizations.create(&permit, &admin, new, &Client::default()).await.expect("acme");
+    assert_eq!(acme.domain.as_deref(), Some("acme.example"));
+    let ann = world.register("Ann@acme.example").await.expect("acme's people may");
+    assert_eq!((ann.organization_id, ann.is_superuser, ann.user_type), (Some(acme.id), false, UserType::Org));
+    let again = world.register("ann@acme.example").await.expect_err("registered");
+    assert_eq!((again.kind, again.code), (Kind::BadRequest, Some("already_registered")));
+
+    let in_use = organizations
+        .delete(&authorize(&admin).expect("may"), &admin, acme.id, &Client::default())
+        .await
+        .expect_err("ann belongs to it");
+    assert_eq!((in_use.kind, in_use.code), (Kind::Conflict, Some("organization_in_use")));
+    let suspend = OrganizationPatch { is_active: Some(false), ..OrganizationPatch::default() };
+    organizations.update(&permit, &admin, acme.id, suspend, &Client::default()).await.expect("suspend");
+    let error = world.auth.login("ann@acme.example", "a long password".into(), &Client::default()).await;
+    assert_eq!(error.expect_err("suspended").code, Some("account_inactive"));
+    assert!(world.register("bob@acme.example").await.is_err(), "and nobody joins it");
+}
+
+#[tokio::test]
+async fn the_bounds_of_an_account() {
+    let db = TestDatabase::sqlite().await;
+    let world = world(&db, settings());
+    let cases = [
+        ("no address", "a long password", None, "email"),
+        ("ann@acme.example", "7 chars", None, "password"),
+        ("ann@acme.example", &"p".repeat(257), None, "password"),
+        ("ann@acme.example", "a long password", Some("n".repeat(256)), "name"),
+        ("ann@acme.example", "a long password", Some("a\0b".to_owned()), "name"),
+    ];
+    for (email, password, name, path) in cases {
+        let account = NewAccount { email: email.into(), password: password.into(), name };
+        let error = world.auth.register(account, &Client::default()).await.expect_err(path);
+        assert_eq!(error.fields.iter().map(|field| field.path.as_str()).collect::<Vec<_>>(), [path]);
+    }
+    let account = NewAccount {
+        email: "ann@acme.example".into(),
+        password: "ü".repeat(256).into(),
+        name: Some("n".repeat(255)),
+    };
+    world.auth.register(account, &Client::default()).await.expect("at the bounds");
+}
+
+#[tokio::test]
+async fn accounts_of_the_first_start_are_made_once() {
+    let db = TestDatabase::sqlite().await;
+    let world = world(&db, settings());
+    let first = world.auth.ensure_system_user().await.expect("made");
+    assert_eq!(world.auth.ensure_system_user().await.expect("found").id, first.id);
+    let dev = world.auth.ensure_dev_user().await.expect("made").expect("development");
+    let found = world.auth.ensure_dev_user().await.expect("found").expect("development");
+    assert_eq!((found.id, found.epoch), (dev.id, dev.epoch));
+
+    let dev_user = Some(DevUser { email: "admin@localhost".into(), password: "x".into() });
+    let changed = self::world(&db, AuthSettings { dev_user: dev_user.clone(), ..settings() });
+    changed.auth.ensure_dev_user().await.expect("a new password");
+    assert!(changed.auth.login("admin@localhost", "x".into(), &Client::default()).await.is_ok());
+    assert!(changed.auth.login("admin@localhost", "admin".into(), &Client::default()).await.is_err());
+
+    let fresh = TestDatabase::sqlite().await;
+    let production = AuthSettings { dev_user, ..AuthSettings::new(KEY.into(), Environment::Production) };
+    let production = self::world(&fresh, production);
+    assert!(production.auth.ensure_dev_user().await.expect("nothing").is_none());
+    assert!(production.auth.status().await.expect("status").needs_setup);
+    assert!(production.auth.dev_user().await.is_err());
+}
+
+#[test]
+fn nothing_secret_is_printed() {
+    let printed = format!("{:?}", settings());
+    assert!(!printed.contains(KEY) && !printed.contains("\"admin\""), "{printed}");
+}

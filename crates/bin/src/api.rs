@@ -1,0 +1,90 @@
+//! Serves HTTP.
+
+use crate::probes::probes;
+use anyhow::{Context, Result};
+use axum::serve::ListenerExt;
+use bifrost_api::{ApiParts, ApiSettings, ApiState, DevBypass, health::CachedProbes};
+use bifrost_boot::{
+    Opened,
+    connect::auth_environment,
+    settings::{self, AllowedOrigins, Settings},
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::watch};
+
+/// Binds the address of the settings.
+///
+/// # Errors
+/// When the port is taken or may not be used, with what to do.
+pub async fn bind(settings: &Settings) -> Result<TcpListener> {
+    let address = settings.server.address();
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{address} cannot be listened on; if the port is taken, stop what listens there or set PORT")
+    })
+}
+
+/// The router's state over what was opened.
+///
+/// # Errors
+/// When the public URL cannot be read (the settings have checked it).
+pub fn state(settings: &Settings, opened: &Opened) -> Result<ApiState> {
+    let environment = auth_environment(settings.environment);
+    let public_url = url::Url::parse(&settings.server.public_url).context("PUBLIC_URL")?;
+    let mut api = ApiSettings::new(environment, public_url);
+    api.body_limit_bytes = settings.server.body_limit_bytes;
+    api.allowed_origins = match &settings.server.allowed_origins {
+        AllowedOrigins::Any => vec!["*".to_owned()],
+        AllowedOrigins::List(origins) => origins.clone(),
+    };
+    api.dev_bypass = match settings.identity.dev_bypass {
+        settings::DevBypass::Off => DevBypass::Off,
+        settings::DevBypass::Loopback => DevBypass::Loopback,
+        settings::DevBypass::Always => DevBypass::Always,
+    };
+    api.login_rate_per_minute = settings.identity.login_attempts_per_minute;
+    api.listens_on_loopback = settings.server.host.is_loopback();
+    Ok(ApiState::new(ApiParts {
+        app: opened.app.clone(),
+        auth: opened.auth.clone(),
+        organizations: opened.organizations.clone(),
+        reader: opened.store.reader(),
+        settings: api,
+        health: Arc::new(CachedProbes::new(probes(settings, opened))),
+        clock: opened.clock.clone(),
+        ids: opened.ids.clone(),
+    }))
+}
+
+/// Serves until `stop` says so; then running requests may end, for `grace` at most (a synchronous caller gets its answer, a
+/// live connection is cut).
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    state: ApiState,
+    opened: &Opened,
+    mut stop: watch::Receiver<bool>,
+    grace: Duration,
+) -> Result<()> {
+    let waiters = tokio::spawn(opened.app.clone().run_waiters());
+    let router = bifrost_api::router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(error = %error, "TCP_NODELAY was not set");
+        }
+    });
+    let mut told = stop.clone();
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let _ = told.wait_for(|stop| *stop).await;
+    });
+    tokio::select! {
+        served = server => served.context("the HTTP server failed")?,
+        () = async {
+            let _ = stop.wait_for(|stop| *stop).await;
+            tokio::time::sleep(grace).await;
+        } => tracing::info!("connections that were still open are cut"),
+    }
+    waiters.abort();
+    Ok(())
+}

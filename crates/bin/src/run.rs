@@ -1,0 +1,141 @@
+//! From the settings to the end of the process.
+
+use crate::{api, worker};
+use anyhow::{Context, Result};
+use bifrost_boot::{
+    Role, open,
+    settings::{Mode, Settings},
+    telemetry,
+};
+use std::{io::Write, process::ExitCode};
+use tokio::{signal::unix::SignalKind, sync::watch};
+
+/// Exit code for settings that cannot be used (`EX_CONFIG` of sysexits.h).
+const EX_CONFIG: u8 = 78;
+
+/// Reads the settings and runs the process until SIGTERM or Ctrl-C; errors are one line each on stderr.
+#[must_use]
+pub fn main(mode: Mode) -> ExitCode {
+    // The only place that chooses a cryptography provider; a second choice is an error that changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let settings = match Settings::from_process(mode) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            complain(&format!("the settings cannot be used:\n{problems}"));
+            return ExitCode::from(EX_CONFIG);
+        }
+    };
+    if let Err(error) = telemetry::init(&settings.telemetry) {
+        complain(&format!("{error}"));
+        return ExitCode::from(EX_CONFIG);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("the runtime cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(serve(&settings));
+    // What still runs on blocking threads (a password check) is not waited for.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The chain in one line: what failed, then why.
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "bifrost: {text}");
+}
+
+async fn serve(settings: &Settings) -> Result<()> {
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let role = match settings.mode {
+        Mode::Dev => Role::Both,
+        Mode::Api => Role::Api,
+        Mode::Jobs => Role::Jobs,
+    };
+    // First the port: a second start fails before it touches anything.
+    let listener = if role == Role::Jobs { None } else { Some(api::bind(settings).await?) };
+    let stop = stop_signal()?;
+    let opened = open(settings, role).await?;
+    let worker = if role == Role::Api { None } else { Some(worker::start(settings, &opened).await?) };
+    let grace = settings.server.shutdown_grace;
+    match listener {
+        Some(listener) => {
+            let address = listener.local_addr().context("the listener has no address")?;
+            let state = api::state(settings, &opened)?;
+            if settings.mode == Mode::Dev {
+                welcome(settings, address.port());
+            }
+            tracing::info!(address = %address, environment = settings.environment.as_str(), "serving");
+            let served = api::serve(listener, state, &opened, stop, grace);
+            served.await?;
+        }
+        None => {
+            tracing::info!("working");
+            let mut stop = stop;
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+    if let Some(worker) = worker {
+        tracing::info!(running = worker.running(), "stopping: running work may end");
+        worker.drain().await;
+    }
+    opened.broker.close().await;
+    opened.store.db().close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Becomes true at the first SIGTERM or Ctrl-C; a second one ends the process at once.
+fn stop_signal() -> Result<watch::Receiver<bool>> {
+    let (sender, receiver) = watch::channel(false);
+    let mut terminate =
+        tokio::signal::unix::signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt =
+        tokio::signal::unix::signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    tokio::spawn(async move {
+        for second in [false, true] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if second {
+                complain("stopped at once by a second signal; unfinished runs end when their lease does");
+                std::process::exit(130);
+            }
+            let _ = sender.send(true);
+        }
+    });
+    Ok(receiver)
+}
+
+/// Where to go and how to sign in.
+fn welcome(settings: &Settings, port: u16) {
+    let base = if settings.server.public_url.ends_with(&format!(":{}", settings.server.port)) {
+        settings.server.public_url.replace(&format!(":{}", settings.server.port), &format!(":{port}"))
+    } else {
+        settings.server.public_url.clone()
+    };
+    let mut text = format!(
+        "\n  Bifrost is running.\n\n    API and docs   {base}/docs\n    Health         {base}/health/detailed\n    Workflows      {}\n    Data           {}\n",
+        settings.workspace_dir.display(),
+        settings.data_dir.display(),
+    );
+    if let Some(user) = &settings.identity.dev_user {
+        text.push_str(&format!(
+            "    Sign in        {}, password: the value of DEV_USER_PASSWORD (`admin` unless you set it)\n",
+            user.email
+        ));
+    }
+    text.push_str("\n  Ctrl-C stops it.\n\n");
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,141 @@
+//! A program of ours as a child process: what it says, signals to it, its end.
+
+use super::{PATIENCE, until};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    net::SocketAddr,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// What every program needs of the environment around the tests; nothing else of it is passed on.
+#[expect(clippy::disallowed_methods, reason = "tests have no settings: Python is found on the PATH")]
+fn bare_environment() -> Vec<(String, String)> {
+    ["PATH", "HOME", "LANG", "BIFROST_PYTHON"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
+        .collect()
+}
+
+/// A started program. It is killed when this is dropped.
+pub(crate) struct Process {
+    child: Child,
+    pid: Pid,
+    name: String,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    /// Starts `program` (a name from Cargo: `bifrost`, `bifrost-api`, `bifrost-jobs`) with these settings.
+    pub(crate) fn start(program: &str, settings: &[(String, String)]) -> Self {
+        let (path, arguments): (&str, &[&str]) = match program {
+            "bifrost" => (env!("CARGO_BIN_EXE_bifrost"), &["dev"]),
+            "bifrost-api" => (env!("CARGO_BIN_EXE_bifrost-api"), &[]),
+            "bifrost-jobs" => (env!("CARGO_BIN_EXE_bifrost-jobs"), &[]),
+            other => panic!("there is no program {other}"),
+        };
+        let mut child = Command::new(path)
+            .args(arguments)
+            .env_clear()
+            .envs(bare_environment())
+            .envs(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        let pid = Pid::from_raw(i32::try_from(child.id().expect("a pid")).expect("a pid"));
+        let said = Arc::new(Mutex::new(Vec::new()));
+        listen(child.stderr.take().expect("piped"), said.clone());
+        listen(child.stdout.take().expect("piped"), said.clone());
+        Self { child, pid, name: format!("{program} {pid}"), said }
+    }
+
+    /// Every line so far.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.said.lock().expect("not poisoned").clone()
+    }
+
+    /// Waits for a line that contains `text`.
+    pub(crate) async fn says(&mut self, text: &str) -> String {
+        let what = format!("{} says `{text}`", self.name);
+        until(&what, PATIENCE, async || {
+            let line = self.said().into_iter().find(|line| line.contains(text));
+            if line.is_none()
+                && let Some(status) = self.child.try_wait().expect("its state")
+            {
+                panic!("{what}: it ended ({status}):\n{}", self.said().join("\n"));
+            }
+            line
+        })
+        .await
+        .0
+    }
+
+    /// Waits until it serves, and says where.
+    pub(crate) async fn address(&mut self) -> SocketAddr {
+        let line = self.says("serving address=").await;
+        let (_, rest) = line.split_once("address=").expect("found by it");
+        rest.split_whitespace().next().and_then(|address| address.parse().ok()).expect("an address")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid, signal).expect("it runs");
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        match timeout(PATIENCE, self.child.wait()).await {
+            Ok(status) => status.expect("its state"),
+            Err(_) => panic!("{} does not end:\n{}", self.name, self.said().join("\n")),
+        }
+    }
+
+    /// Waits for an end by itself: its code, and what it said.
+    pub(crate) async fn fails(mut self) -> (i32, String) {
+        let code = self.ended().await.code().expect("not ended by a signal");
+        // Both pipes are at their end only after what it said last was read.
+        until("its last words", PATIENCE, async || (Arc::strong_count(&self.said) == 1).then_some(())).await;
+        (code, self.said().join("\n"))
+    }
+
+    /// Asks it to stop, and makes it when it does not; the error says what it said.
+    pub(crate) async fn stop(mut self) -> Result<(), String> {
+        if self.child.try_wait().expect("its state").is_some() {
+            return Ok(());
+        }
+        self.signal(Signal::SIGTERM);
+        if timeout(PATIENCE, self.child.wait()).await.is_ok() {
+            return Ok(());
+        }
+        self.child.kill().await.expect("killed");
+        Err(format!("{} did not stop at SIGTERM:\n{}", self.name, self.said().join("\n")))
+    }
+
+    /// Ends it without asking.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("killed");
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn listen(pipe: impl AsyncRead + Send + Unpin + 'static, said: Arc<Mutex<Vec<String>>>) {
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(pipe).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            said.lock().expect("not poisoned").push(line);
+        }
+    });
+}

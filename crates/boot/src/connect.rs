@@ -1,0 +1,238 @@
+//! Opens everything the settings name and builds the application over it.
+
+use crate::{
+    data_folder, migrate,
+    settings::{BrokerChoice, BusChoice, Database, Environment, ObjectsChoice, Settings, ensure_keys},
+};
+use anyhow::{Context, Result, bail};
+use bifrost_adapters::{broker, bus, files::Folders, objects};
+use bifrost_app::{
+    App, Doors, Limits,
+    auth::{self, Auth, AuthSettings},
+    cipher::Cipher,
+    organizations::Organizations,
+};
+use bifrost_domain::{
+    clock::{SharedClock, SharedIds, SystemClock, SystemIds},
+    ids::WorkerId,
+    ports::{broker::Broker, bus::Bus, objects::Objects, python::Inspector},
+};
+use bifrost_python::{InspectorProcess, PythonAdapter, PythonSettings, settings::Limits as RunLimits};
+use bifrost_storage::{Db, Store, Target};
+use secrecy::{ExposeSecret, SecretBox};
+use std::{sync::Arc, time::Duration};
+
+/// What a process is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// HTTP alone.
+    Api,
+    /// The worker alone.
+    Jobs,
+    /// Both.
+    Both,
+}
+
+/// Everything that was opened.
+pub struct Opened {
+    /// What one may do.
+    pub app: Arc<App>,
+    /// Sign-in.
+    pub auth: Arc<Auth>,
+    /// Organizations.
+    pub organizations: Organizations,
+    /// The records.
+    pub store: Store,
+    /// The queue.
+    pub broker: Arc<dyn Broker>,
+    /// Live events.
+    pub bus: Arc<dyn Bus>,
+    /// Large values.
+    pub objects: Arc<dyn Objects>,
+    /// The Python runtime of a worker.
+    pub python: Option<Arc<PythonAdapter>>,
+    /// Time.
+    pub clock: SharedClock,
+    /// Ids.
+    pub ids: SharedIds,
+    _data: Option<data_folder::Lock>,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").field("app", &self.app).finish_non_exhaustive()
+    }
+}
+
+impl Opened {
+    /// Makes ids for a worker of this process.
+    pub fn worker_ids(&self) -> impl Fn() -> WorkerId + Send + Sync + 'static {
+        let ids = self.ids.clone();
+        move || WorkerId::from_uuid(ids.next())
+    }
+}
+
+/// A database that is still starting is waited for so long.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+/// A clock further off the database's is refused: leases and ids stand on it.
+const CLOCK_TOLERANCE: chrono::Duration = chrono::Duration::seconds(5);
+
+/// Opens everything for `role`. Only the database has to be there; a broker or bus that is away is degraded and comes back by
+/// itself.
+///
+/// # Errors
+/// With one line that says what to do.
+pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let ids: SharedIds = Arc::new(SystemIds);
+    let data = if settings.mode.is_stack() {
+        data_folder::make(&settings.data_dir)?;
+        None
+    } else {
+        Some(data_folder::take(&settings.data_dir)?)
+    };
+    let keys = ensure_keys(settings)?;
+    let store = Store::new(open_database(settings).await?);
+    check_clock(&store, &clock).await?;
+    migrate::up(&store, &clock).await?;
+
+    let broker: Arc<dyn Broker> = match &settings.broker {
+        BrokerChoice::InProcess => Arc::new(broker::InProcess::new()),
+        BrokerChoice::RabbitMq { url, prefix } => {
+            broker::RabbitMq::connect_lazily(url.expose_secret(), prefix).context("RABBITMQ_URL")?
+        }
+    };
+    let bus: Arc<dyn Bus> = match &settings.bus {
+        BusChoice::InProcess => Arc::new(bus::InProcess::new()),
+        BusChoice::Redis { url, prefix } => {
+            bus::RedisBus::start(url.expose_secret(), prefix).context("REDIS_URL")?
+        }
+    };
+    let objects: Arc<dyn Objects> = match &settings.objects {
+        ObjectsChoice::Folder { path } => Arc::new(
+            objects::Folder::open(path)
+                .with_context(|| format!("the folder {} cannot be used for objects", path.display()))?,
+        ),
+    };
+    let (python, inspector) = open_python(settings, role, &clock).await?;
+    let key = SecretBox::new(Box::new(*keys.encryption.expose()));
+    let doors = Doors {
+        store: store.clone(),
+        broker: broker.clone(),
+        bus: bus.clone(),
+        objects: objects.clone(),
+        files: Arc::new(Folders::new(settings.workspace_dir.clone(), settings.data_dir.join("files"))),
+        inspector,
+        clock: clock.clone(),
+        ids: ids.clone(),
+        cipher: Arc::new(Cipher::new(&key)),
+    };
+    let limits = Limits { sync_wait_max: settings.server.sync_wait_max, ..Limits::default() };
+    let app = App::new(doors, limits);
+
+    let environment = auth_environment(settings.environment);
+    let mut auth_settings = AuthSettings::new(keys.signing, environment);
+    auth_settings.previous_key = keys.previous;
+    auth_settings.registration_enabled = settings.identity.registration_enabled;
+    auth_settings.dev_user = settings
+        .identity
+        .dev_user
+        .as_ref()
+        .map(|user| auth::DevUser { email: user.email.clone(), password: user.password.clone() });
+    let auth = Arc::new(Auth::new(store.clone(), clock.clone(), ids.clone(), auth_settings));
+    auth.ensure_system_user().await.context("the system user cannot be made")?;
+    auth.ensure_dev_user().await.context("the development user cannot be made")?;
+    let organizations = Organizations::new(store.clone(), clock.clone(), ids.clone());
+    Ok(Opened { app, auth, organizations, store, broker, bus, objects, python, clock, ids, _data: data })
+}
+
+/// The environment as sign-in knows it.
+#[must_use]
+pub const fn auth_environment(environment: Environment) -> auth::Environment {
+    match environment {
+        Environment::Development => auth::Environment::Development,
+        Environment::Testing => auth::Environment::Testing,
+        Environment::Production => auth::Environment::Production,
+    }
+}
+
+async fn open_database(settings: &Settings) -> Result<Db> {
+    let target = match &settings.database {
+        Database::Sqlite { path } => Target::Sqlite { path: path.clone() },
+        Database::Postgres { url, pool_min, pool_max, .. } => {
+            Target::Postgres { url: url.clone(), pool_min: *pool_min, pool_max: *pool_max }
+        }
+    };
+    let place = settings.database.describe();
+    let started = tokio::time::Instant::now();
+    loop {
+        match Db::connect(&target).await {
+            Ok(db) => return Ok(db),
+            Err(error)
+                if error.is_away() && settings.mode.is_stack() && started.elapsed() < DATABASE_PATIENCE =>
+            {
+                tracing::warn!(database = %place, "the database does not answer yet; trying again");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => {
+                let hint = match &settings.database {
+                    Database::Sqlite { path } => {
+                        format!(
+                            "{} cannot be opened for writing; check who owns it and its folder",
+                            path.display()
+                        )
+                    }
+                    Database::Postgres { .. } => {
+                        format!("{place} cannot be reached; check DATABASE_URL and that the server runs")
+                    }
+                };
+                return Err(error).context(hint);
+            }
+        }
+    }
+}
+
+async fn check_clock(store: &Store, clock: &SharedClock) -> Result<()> {
+    let Some(theirs) = store.database_time().await.context("the database's clock cannot be read")? else {
+        return Ok(());
+    };
+    let off = (clock.now() - theirs).abs();
+    if off > CLOCK_TOLERANCE {
+        bail!(
+            "this machine's clock is {} s off the database's; set both by NTP (leases and ids stand on them)",
+            off.num_seconds()
+        );
+    }
+    Ok(())
+}
+
+type Python = (Option<Arc<PythonAdapter>>, Option<Arc<dyn Inspector>>);
+
+async fn open_python(settings: &Settings, role: Role, clock: &SharedClock) -> Result<Python> {
+    let worker = &settings.worker;
+    let mut python = PythonSettings::new(settings.data_dir.clone());
+    python.python = worker.python.clone();
+    python.workspace_dir = Some(settings.workspace_dir.clone());
+    python.max_concurrency = worker.max_concurrency;
+    python.grace = worker.limits.cancel_grace;
+    python.line_bytes = worker.limits.log_max_line_bytes;
+    python.result_bytes = worker.limits.result_max_bytes;
+    python.limits = RunLimits {
+        memory_bytes: Some(worker.limits.memory_bytes),
+        open_files: Some(worker.limits.open_files),
+        processes: Some(worker.limits.processes),
+        ..RunLimits::default()
+    };
+    python.public_url = Some(settings.server.public_url.clone());
+    if role == Role::Api {
+        // Source is checked where a Python is; without one those routes say so.
+        return Ok((None, Some(Arc::new(InspectorProcess::new(&python)))));
+    }
+    if let Err(error) = bifrost_python::harden_process() {
+        tracing::warn!(error = %error, "this process's memory can be read by other processes of its user");
+    }
+    let adapter =
+        PythonAdapter::start(python, clock.clone()).await.context("the Python runtime cannot start")?;
+    let inspector: Arc<dyn Inspector> = adapter.clone();
+    Ok((Some(adapter), Some(inspector)))
+}

@@ -1,0 +1,205 @@
+//! Keys, the development user and its bypass, registration.
+
+use super::{
+    Environment,
+    keys::EncryptionKey,
+    reader::{Reader, quote},
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use std::{collections::HashSet, net::IpAddr, num::NonZeroU32};
+
+const DEFAULT_PASSWORD: &str = "admin";
+
+/// When a request without a token acts as the development user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DevBypass {
+    /// Never.
+    Off,
+    /// When it comes from this machine (the conditions of the request itself are checked per request).
+    Loopback,
+    /// Always: for a private machine.
+    Always,
+}
+
+/// The user that development begins with.
+#[derive(Debug, Clone)]
+pub struct DevUser {
+    /// E-mail.
+    pub email: String,
+    /// Password.
+    pub password: SecretString,
+}
+
+/// Keys and sign-in.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Signs tokens; `None`: kept under the data folder.
+    pub secret_key: Option<SecretString>,
+    /// Still accepted for tokens made before the key was changed.
+    pub secret_key_previous: Option<SecretString>,
+    /// Wraps data keys; `None`: kept under the data folder.
+    pub encryption_key: Option<EncryptionKey>,
+    /// The development user; `None` in production.
+    pub dev_user: Option<DevUser>,
+    /// When the bypass holds.
+    pub dev_bypass: DevBypass,
+    /// Whether people may register (the first user always may).
+    pub registration_enabled: bool,
+    /// Sign-in attempts per minute and address; `None`: no limit.
+    pub login_attempts_per_minute: Option<NonZeroU32>,
+}
+
+/// What of the other sections the rules here depend on.
+pub(super) struct Around {
+    pub(super) environment: Environment,
+    /// Whether `ENVIRONMENT` was set (or the program is `bifrost dev`).
+    pub(super) explicit: bool,
+    pub(super) host: IpAddr,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, around: &Around) -> Identity {
+    let production = around.environment == Environment::Production;
+    let secret_key = signing_key(reader, "SECRET_KEY", production);
+    let secret_key_previous = signing_key(reader, "SECRET_KEY_PREVIOUS", production);
+    let dev_bypass = bypass(reader, around);
+    Identity {
+        secret_key,
+        secret_key_previous,
+        encryption_key: encryption_key(reader, production),
+        dev_user: dev_user(reader, around, dev_bypass),
+        dev_bypass,
+        registration_enabled: reader
+            .flag("REGISTRATION_ENABLED")
+            .unwrap_or(around.environment == Environment::Development),
+        login_attempts_per_minute: {
+            let unset = if around.environment == Environment::Testing { 0 } else { 10 };
+            let limit = reader.optional_number("RATE_LIMIT_LOGIN_PER_MINUTE", 0..=100_000);
+            if limit == Some(0) && production {
+                reader.warn("RATE_LIMIT_LOGIN_PER_MINUTE=0: sign-in attempts are not limited");
+            }
+            NonZeroU32::new(limit.unwrap_or(unset))
+        },
+    }
+}
+
+fn signing_key(reader: &mut Reader<'_>, name: &'static str, production: bool) -> Option<SecretString> {
+    let given = reader.secret(name);
+    if given.is_none() && production && name == "SECRET_KEY" {
+        reader.problem(name, "production needs one: 32 random characters or more (openssl rand -base64 48)");
+    }
+    let key = given?;
+    let length = key.expose_secret().chars().count();
+    if !(32..=4096).contains(&length) {
+        reader.problem(name, format!("has {length} characters; 32 to 4096 are needed"));
+        return None;
+    }
+    if production && is_placeholder(key.expose_secret()) {
+        reader.problem(name, "looks like a default; production needs a random one (openssl rand -base64 48)");
+        return None;
+    }
+    Some(key)
+}
+
+fn encryption_key(reader: &mut Reader<'_>, production: bool) -> Option<EncryptionKey> {
+    let name = "ENCRYPTION_KEY";
+    let Some(text) = reader.secret(name) else {
+        if production {
+            reader.problem(name, "production needs one: 32 bytes in base64 (openssl rand -base64 32)");
+        }
+        return None;
+    };
+    let Some(key) = EncryptionKey::from_base64(text.expose_secret()) else {
+        reader.problem(name, "is not 32 bytes in base64 (openssl rand -base64 32)");
+        return None;
+    };
+    if production && key.expose().iter().collect::<HashSet<_>>().len() < 8 {
+        reader.problem(name, "looks like a default; production needs a random one (openssl rand -base64 32)");
+        return None;
+    }
+    Some(key)
+}
+
+/// Whether a key was written by a person to be replaced. A random key has neither such words nor so few letters.
+fn is_placeholder(key: &str) -> bool {
+    const WORDS: &[&str] =
+        &["change", "default", "example", "your-secret", "dev-secret", "insecure", "password"];
+    let lower = key.to_ascii_lowercase();
+    WORDS.iter().any(|word| lower.contains(word)) || lower.chars().collect::<HashSet<_>>().len() < 8
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Bypass {
+    Auto,
+    Always,
+    Off,
+}
+
+fn bypass(reader: &mut Reader<'_>, around: &Around) -> DevBypass {
+    let name = "DEV_AUTH_BYPASS";
+    let given = reader.given(name).is_some();
+    let chosen =
+        reader.choice(name, &[("auto", Bypass::Auto), ("always", Bypass::Always), ("off", Bypass::Off)]);
+    let development = around.environment == Environment::Development && around.explicit;
+    if around.environment == Environment::Production {
+        if given && chosen != Bypass::Off {
+            reader.problem(name, "production has no bypass; remove it or set it to off");
+        }
+        return DevBypass::Off;
+    }
+    match chosen {
+        Bypass::Always if !development => {
+            reader.problem(name, "always needs ENVIRONMENT=development, set explicitly");
+            DevBypass::Off
+        }
+        Bypass::Always => {
+            reader.warn("DEV_AUTH_BYPASS=always: whoever reaches this server is its administrator");
+            DevBypass::Always
+        }
+        Bypass::Auto if development && around.host.is_loopback() => DevBypass::Loopback,
+        Bypass::Auto | Bypass::Off => DevBypass::Off,
+    }
+}
+
+fn dev_user(reader: &mut Reader<'_>, around: &Around, bypass: DevBypass) -> Option<DevUser> {
+    let email_given = reader.given("DEV_USER_EMAIL").is_some();
+    let email = reader.checked("DEV_USER_EMAIL", check_email);
+    let given = reader.secret("DEV_USER_PASSWORD");
+    if let Some(password) = &given
+        && !(1..=128).contains(&password.expose_secret().chars().count())
+    {
+        reader.problem("DEV_USER_PASSWORD", "is not 1 to 128 characters long");
+    }
+    if around.environment == Environment::Production {
+        match &given {
+            Some(password) if password.expose_secret() == DEFAULT_PASSWORD => {
+                reader.problem("DEV_USER_PASSWORD", "production does not start with the default password");
+            }
+            Some(_) => reader.warn("DEV_USER_PASSWORD is not used: production has no development user"),
+            None if email_given => {
+                reader.warn("DEV_USER_EMAIL is not used: production has no development user");
+            }
+            None => {}
+        }
+        return None;
+    }
+    let password = given.unwrap_or_else(|| SecretString::from(DEFAULT_PASSWORD));
+    if password.expose_secret() == DEFAULT_PASSWORD
+        && !around.host.is_loopback()
+        && bypass != DevBypass::Always
+    {
+        reader.warn(format!(
+            "whoever reaches {} can sign in with the default password; set DEV_USER_PASSWORD",
+            around.host
+        ));
+    }
+    Some(DevUser { email, password })
+}
+
+fn check_email(text: &str) -> Result<(), String> {
+    let fits = text.len() <= 254
+        && !text.chars().any(|letter| letter.is_whitespace() || letter.is_control())
+        && text.split_once('@').is_some_and(|(name, host)| {
+            !name.is_empty() && name.len() <= 64 && !host.is_empty() && !host.contains('@')
+        });
+    if fits { Ok(()) } else { Err(format!("{} is not an e-mail address", quote(text))) }
+}

@@ -1,0 +1,151 @@
+//! Finds names that were meant for us and that we do not know.
+//!
+//! The environment is full of foreign names, so only two kinds are reported: everything with our prefix, and near-misses
+//! of our names. How near depends on the length: `HOME` is two letters from `HOST`.
+
+use super::{Problem, table};
+use std::collections::HashMap;
+
+const PREFIX: &str = "BIFROST_";
+
+/// Read by the Python SDK outside a worker; not ours, but it may stand in the same file.
+const SDK: &[&str] = &["BIFROST_API_URL", "BIFROST_API_KEY", "BIFROST_DEV_URL", "BIFROST_DEV_KEY"];
+
+/// Longest name that is compared; longer ones cannot be near-misses.
+const MAX_COMPARED: usize = 64;
+
+/// One problem for each variable that looks like a mistyped setting, sorted by name.
+pub(super) fn find(map: &HashMap<String, String>) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = map
+        .keys()
+        .filter(|name| !is_known(name))
+        .filter_map(|name| message(name).map(|message| Problem { variable: name.clone(), message }))
+        .collect();
+    problems.sort_by(|a, b| a.variable.cmp(&b.variable));
+    problems
+}
+
+fn is_known(name: &str) -> bool {
+    if table::find(name).is_some() || SDK.contains(&name) {
+        return true;
+    }
+    name.strip_suffix("_FILE").and_then(table::find).is_some_and(|variable| variable.secret)
+}
+
+fn message(name: &str) -> Option<String> {
+    if let Some(variable) = name.strip_suffix("_FILE").and_then(table::find) {
+        return Some(format!("only secrets are read from a file; set {} itself", variable.name));
+    }
+    if let Some(rest) = name.strip_prefix(PREFIX) {
+        let near = nearest(name).or_else(|| table::find(rest).map(|variable| variable.name));
+        return Some(match near.or_else(|| nearest(rest)) {
+            Some(known) => format!("is not a setting; did you mean {known}?"),
+            None => "is not a setting (see .env.example)".to_owned(),
+        });
+    }
+    nearest(name).map(|known| format!("is not a setting; did you mean {known}?"))
+}
+
+/// How many letters may differ for a name of this length to count as mistyped.
+const fn tolerance(length: usize) -> usize {
+    match length {
+        0..=5 => 0,
+        6..=8 => 1,
+        _ => 2,
+    }
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    if name.len() > MAX_COMPARED {
+        return None;
+    }
+    table::VARIABLES
+        .iter()
+        .map(|variable| (distance(name, variable.name), variable.name))
+        .filter(|(distance, known)| *distance > 0 && *distance <= tolerance(known.len()))
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Edits between two names: letters put in, taken out, replaced, or swapped with the next.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut before: Vec<usize> = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(name: &str) -> Option<String> {
+        find(&HashMap::from([(name.to_owned(), "x".to_owned())])).pop().map(|problem| problem.message)
+    }
+
+    #[test]
+    fn counts_edits() {
+        assert_eq!(distance("PORT", "PORT"), 0);
+        assert_eq!(distance("REDIS_URI", "REDIS_URL"), 1);
+        assert_eq!(distance("REDSI_URL", "REDIS_URL"), 1);
+        assert_eq!(distance("", "PORT"), 4);
+        assert_eq!(distance("HOME", "HOST"), 2);
+    }
+
+    #[test]
+    fn mistyped_names_are_told() {
+        for (name, meant) in [
+            ("DATABSE_URL", "DATABASE_URL"),
+            ("REDIS_URI", "REDIS_URL"),
+            ("RABBITMQ_URLS", "RABBITMQ_URL"),
+            ("ENCRYPTON_KEY", "ENCRYPTION_KEY"),
+            ("BIFROST_PORT", "PORT"),
+            ("BIFROST_ISOLATON", "BIFROST_ISOLATION"),
+            ("BIFROST_SECRETKEY", "SECRET_KEY"),
+        ] {
+            let message = found(name);
+            assert!(message.as_deref().is_some_and(|text| text.contains(meant)), "{name}: {message:?}");
+        }
+        assert_eq!(found("BIFROST_COLOUR").as_deref(), Some("is not a setting (see .env.example)"));
+        assert!(found("PORT_FILE").is_some_and(|text| text.contains("only secrets")));
+    }
+
+    #[test]
+    fn foreign_and_known_names_pass() {
+        for name in [
+            "HOME",
+            "PATH",
+            "PWD",
+            "POST",
+            "USER",
+            "LANG",
+            "TERM",
+            "HOSTNAME",
+            "SHELL",
+            "LOGNAME",
+            "TMPDIR",
+            "RUST_LOG_STYLE",
+            "DATABASE_URL",
+            "SECRET_KEY_FILE",
+            "BIFROST_API_KEY",
+            "RABBITMQ_NODENAME",
+            "REDIS_HOST",
+            "PYTHONPATH",
+            "EDITOR",
+        ] {
+            assert_eq!(found(name), None, "{name}");
+        }
+        assert_eq!(found(&"D".repeat(10_000)), None);
+    }
+}

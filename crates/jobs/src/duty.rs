@@ -1,0 +1,44 @@
+//! A duty that one of several workers has: a lease in the store, renewed well before it ends and asked for no more often.
+
+use crate::{Worker, chrono_duration};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a duty is held without renewal.
+const LEASE: Duration = Duration::from_secs(6);
+/// It is renewed when less than this is left, and asked for again so long after it was refused.
+const RENEW: Duration = Duration::from_secs(3);
+
+/// One duty of this worker.
+#[derive(Debug)]
+pub(crate) struct Duty {
+    name: &'static str,
+    held_until: Option<Instant>,
+    ask_at: Instant,
+}
+
+impl Duty {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, held_until: None, ask_at: Instant::now() }
+    }
+
+    /// Whether this worker has the duty now.
+    pub(crate) async fn is_mine(&mut self, worker: &Worker) -> bool {
+        let now = Instant::now();
+        if now >= self.ask_at {
+            match worker.app.hold_duty(self.name, worker.id(), chrono_duration(LEASE)).await {
+                Ok(true) => {
+                    // Counted from before the question, so that it never ends later here than in the store.
+                    self.held_until = Some(now + LEASE);
+                    self.ask_at = now + RENEW;
+                }
+                Ok(false) => {
+                    self.held_until = None;
+                    self.ask_at = now + RENEW;
+                }
+                Err(error) => tracing::debug!(duty = self.name, error = %error, "a duty was not renewed"),
+            }
+        }
+        self.held_until.is_some_and(|until| now < until)
+    }
+}

@@ -1,0 +1,449 @@
+//! One attempt: from its call to its stored end.
+
+use crate::{
+    Worker,
+    log_sink::{Bounds, LogSink},
+};
+use bifrost_app::worker::{Ending, Outcome};
+use bifrost_domain::{
+    definition::Definition,
+    error::Kind as ErrorKind,
+    execution::{Claimed, Isolation, LogLevel, Status},
+    ids::ExecutionId,
+    ports::python::{Call, CallContext, CallOrganization, End, Event, Returned, Stop, Target},
+};
+use serde_json::{Map, Value};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinHandle};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long an end is tried to be stored; after that the reaper ends the run.
+const STORE_PATIENCE: Duration = Duration::from_secs(600);
+/// Attempts that could not even be started before the run is given up.
+const START_ATTEMPTS: i32 = 5;
+
+/// Takes a run out of the list when its task ends, also by a panic.
+struct Registered<'a> {
+    worker: &'a Worker,
+    id: ExecutionId,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.worker.running.remove(&self.id);
+    }
+}
+
+pub(crate) async fn run(worker: &Arc<Worker>, claimed: Claimed) {
+    let (stop, stopped) = watch::channel(Stop::No);
+    worker.running.insert(claimed.id, stop);
+    let _registered = Registered { worker, id: claimed.id };
+    let bounds = Bounds { lines: worker.settings.log_max_lines, line_bytes: worker.settings.log_line_bytes };
+    let mut log =
+        LogSink::new(worker.app.clone(), claimed.id, claimed.attempt, claimed.last_sequence, bounds);
+    let ended = match call_of(worker, &claimed).await {
+        Ok(call) => follow(worker, &claimed, call, stopped.clone(), &mut log).await,
+        Err(message) => {
+            log.say(LogLevel::Error, message.clone());
+            Ended { end: End::NotStarted(message), final_without_retry: true, ..Ended::default() }
+        }
+    };
+    conclude(worker, &claimed, ended, &mut log).await;
+}
+
+struct Ended {
+    end: End,
+    peak_memory_bytes: Option<i64>,
+    cpu_seconds: Option<f64>,
+    /// Trying again would not help.
+    final_without_retry: bool,
+}
+
+impl Default for Ended {
+    fn default() -> Self {
+        Self { end: End::Interrupted, peak_memory_bytes: None, cpu_seconds: None, final_without_retry: false }
+    }
+}
+
+/// Reads the run's events until its end.
+async fn follow(
+    worker: &Arc<Worker>,
+    claimed: &Claimed,
+    call: Call,
+    stopped: watch::Receiver<Stop>,
+    log: &mut LogSink,
+) -> Ended {
+    let mut events = worker.runtime.run(call, stopped, worker.app.clone());
+    let mut variables = Variables::new(worker, claimed);
+    let mut ended = Ended::default();
+    loop {
+        tokio::select! {
+            () = log.written(), if log.is_writing() => {}
+            event = events.recv(), if log.has_room() => match event {
+                Some(Event::Started) => {}
+                Some(Event::Log(lines)) => log.take(lines),
+                Some(Event::Variables { version: _, variables: values }) => variables.set(values),
+                Some(Event::Progress { fraction, message }) => {
+                    worker.app.announce_progress(claimed.id, fraction, message);
+                }
+                Some(Event::Ended { end, peak_memory_bytes, cpu_seconds }) => {
+                    if let End::Returned(returned) = &end
+                        && let Some(last) = &returned.variables
+                    {
+                        variables.set(last.clone());
+                    }
+                    ended = Ended { end, peak_memory_bytes, cpu_seconds, final_without_retry: false };
+                    break;
+                }
+                None => break,
+            }
+        }
+        if log.is_stale() {
+            // Another attempt has taken over: dropping the receiver ends this one.
+            break;
+        }
+    }
+    variables.finish().await;
+    ended
+}
+
+/// Stores how it ended: another attempt, or the end.
+async fn conclude(worker: &Arc<Worker>, claimed: &Claimed, ended: Ended, log: &mut LogSink) {
+    let mut ending = ending_of(claimed, &ended.end);
+    if ended.end == End::Interrupted && !worker.closing.is_cancelled() {
+        // Not a shutdown: the lease was not renewed in time, so the children were ended before anybody else takes the run.
+        const LOST: &str = "the worker lost its lease while it ran this";
+        ending = Ending::by_platform(Status::Failed, "WorkerLost", LOST, claimed.last_sequence);
+    }
+    ending.peak_memory_bytes = ended.peak_memory_bytes;
+    ending.cpu_seconds = ended.cpu_seconds;
+    let retry = if ended.final_without_retry { None } else { retry_after(claimed, &ended.end, &ending) };
+    if let Some(delay) = retry {
+        let why = ending.error_message.as_deref().unwrap_or("it did not succeed");
+        log.say(
+            LogLevel::Warning,
+            format!(
+                "attempt {} ended ({}); trying again in {:.1} s",
+                claimed.attempt,
+                why.lines().next().unwrap_or_default(),
+                delay.as_secs_f64()
+            ),
+        );
+    } else if !matches!(ended.end, End::Returned(_))
+        && !ended.final_without_retry
+        && let Some(message) = &ending.error_message
+    {
+        log.say(LogLevel::Error, message.clone());
+    }
+    log.finish().await;
+    ending.last_sequence = log.last_sequence();
+    if log.is_stale() {
+        return;
+    }
+    let reason = ending.error_type.clone().unwrap_or_default();
+    let started = tokio::time::Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let stored = match retry {
+            Some(delay) => {
+                let delay = crate::chrono_duration(delay);
+                let sequence = log.last_sequence();
+                match worker.app.retry(claimed.id, claimed.attempt, delay, &reason, sequence).await {
+                    Ok(true) => return,
+                    // It was asked to end meanwhile.
+                    Ok(false) => {
+                        worker.app.finish(claimed, cancelled_or(worker, claimed.id, &ending).await).await
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            None => worker.app.finish(claimed, ending.clone()).await,
+        };
+        match stored {
+            Ok(Outcome::Written) => return,
+            Ok(Outcome::Stale) => {
+                tracing::warn!(execution.id = %claimed.id, attempt = claimed.attempt, "the end of an older attempt was dropped");
+                return;
+            }
+            Err(error) if error.kind == ErrorKind::Unavailable && started.elapsed() < STORE_PATIENCE => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(error) => {
+                tracing::error!(execution.id = %claimed.id, error = ?error, "the end of a run could not be stored");
+                if ending.result.is_none() && ending.error_type.as_deref() == Some("StorageError") {
+                    return;
+                }
+                // The result itself may be what was refused: the run must still end.
+                ending = Ending::by_platform(
+                    Status::Failed,
+                    "StorageError",
+                    "the result could not be stored",
+                    log.last_sequence(),
+                );
+            }
+        }
+    }
+}
+
+async fn cancelled_or(worker: &Worker, id: ExecutionId, ending: &Ending) -> Ending {
+    let mut ending = ending.clone();
+    if matches!(worker.app.status_of(id).await, Ok(Some(Status::Cancelling))) {
+        ending.status = Status::Cancelled;
+    }
+    ending
+}
+
+fn ending_of(claimed: &Claimed, end: &End) -> Ending {
+    let platform = |status, error_type: &str, message: String| {
+        Ending::by_platform(status, error_type, &message, claimed.last_sequence)
+    };
+    match end {
+        End::Returned(returned) => returned_ending(returned),
+        End::Died { code, signal } => {
+            let how = match (code, signal) {
+                (_, Some(9)) => {
+                    "it was killed by signal 9, which is also how memory limits end a process".to_owned()
+                }
+                (_, Some(signal)) => format!("it was ended by signal {signal}"),
+                (Some(code), None) => format!("it exited with code {code}"),
+                (None, None) => "it went away".to_owned(),
+            };
+            platform(Status::Failed, "ProcessDied", format!("the process ended without a result: {how}"))
+        }
+        End::TimedOut => platform(
+            Status::Timeout,
+            "Timeout",
+            format!("the run took longer than its limit of {} seconds", claimed.timeout_seconds),
+        ),
+        End::Cancelled => platform(Status::Cancelled, "Cancelled", "the run was cancelled".to_owned()),
+        End::Interrupted => platform(
+            Status::Failed,
+            "WorkerShutdown",
+            "the worker shut down before the run had ended".to_owned(),
+        ),
+        End::NotStarted(why) => {
+            platform(Status::Failed, "NotStarted", format!("the run could not be started: {why}"))
+        }
+        End::Protocol(why) => {
+            platform(Status::Failed, "ProtocolError", format!("the process broke the protocol: {why}"))
+        }
+    }
+}
+
+fn returned_ending(returned: &Returned) -> Ending {
+    Ending {
+        status: if returned.status.is_terminal() { returned.status } else { Status::Failed },
+        result: returned.result.clone(),
+        result_type: returned.result_type,
+        error_type: returned.error_type.clone(),
+        error_message: returned.error_message.clone(),
+        user_message: returned.user_message.clone(),
+        last_sequence: 0,
+        peak_memory_bytes: None,
+        cpu_seconds: None,
+    }
+}
+
+/// Whether and when the run is tried again.
+fn retry_after(claimed: &Claimed, end: &End, ending: &Ending) -> Option<Duration> {
+    match end {
+        // Nothing of it ran: it is handed back whatever its policy says.
+        End::NotStarted(_) if claimed.attempt < START_ATTEMPTS => {
+            Some(Duration::from_secs(1 << claimed.attempt.clamp(0, 5)))
+        }
+        End::Cancelled => None,
+        _ if matches!(ending.status, Status::Failed | Status::Timeout) => {
+            claimed.retry_policy.as_ref()?.delay_after(claimed.attempt, ending.error_type.as_deref())
+        }
+        _ => None,
+    }
+}
+
+/// Builds the call; the error says why the workflow cannot be run here.
+async fn call_of(worker: &Worker, claimed: &Claimed) -> Result<Call, String> {
+    let mut isolation = worker.settings.isolation;
+    let target = match &claimed.code {
+        Some(source) => {
+            // Posted code is nobody's trusted file.
+            isolation = Isolation::Fork;
+            Target::Code { source: source.clone(), name: claimed.workflow_name.clone() }
+        }
+        None => {
+            let (path, definition) =
+                find_definition(worker, &claimed.workflow_name).await.ok_or_else(|| {
+                    format!("the workflow `{}` is not in this worker's workspace", claimed.workflow_name)
+                })?;
+            isolation = definition.isolation.unwrap_or(isolation);
+            Target::File { path, function: definition.function, workflow: definition.name }
+        }
+    };
+    let parameters = match &claimed.input {
+        Value::Object(fields) => fields.clone(),
+        _ => Map::new(),
+    };
+    Ok(Call {
+        execution_id: claimed.id,
+        attempt: claimed.attempt,
+        target,
+        parameters,
+        context: context_of(worker, claimed).await,
+        timeout: Some(Duration::from_secs(u64::from(claimed.timeout_seconds.unsigned_abs()))),
+        isolation,
+    })
+}
+
+async fn context_of(worker: &Worker, claimed: &Claimed) -> CallContext {
+    let organization = match claimed.scope.organization() {
+        Some(id) => worker.app.organization_for_run(id).await.map(|organization| CallOrganization {
+            id: organization.id.to_string(),
+            name: organization.name,
+            is_active: organization.is_active,
+        }),
+        None => None,
+    };
+    CallContext {
+        user_id: claimed.executed_by.to_string(),
+        email: claimed.executed_by_email.clone(),
+        name: claimed.executed_by_name.clone(),
+        scope: claimed.scope,
+        organization,
+        is_platform_admin: claimed.is_platform_admin,
+        is_function_key: false,
+        execution_id: claimed.id,
+        workflow_name: claimed.workflow_name.clone(),
+        startup: None,
+    }
+}
+
+async fn find_definition(worker: &Worker, name: &str) -> Option<(String, Definition)> {
+    let mut reports = worker.workspace.reports();
+    // The first scan may still be running when the first message arrives.
+    let report = match reports.wait_for(Option::is_some).await {
+        Ok(report) => report.clone()?,
+        Err(_) => return None,
+    };
+    let mut files: Vec<_> = report.files.iter().collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files.into_iter().find_map(|file| {
+        let definition = file.definitions.iter().find(|definition| definition.name == name)?;
+        Some((file.path.clone(), definition.clone()))
+    })
+}
+
+/// The newest variables are stored one write at a time; what came meanwhile is skipped but for the newest.
+struct Variables {
+    worker: Arc<Worker>,
+    id: ExecutionId,
+    attempt: i32,
+    newest: Option<watch::Sender<Option<Map<String, Value>>>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Variables {
+    fn new(worker: &Arc<Worker>, claimed: &Claimed) -> Self {
+        Self { worker: worker.clone(), id: claimed.id, attempt: claimed.attempt, newest: None, writer: None }
+    }
+
+    fn set(&mut self, values: Map<String, Value>) {
+        if values.is_empty() && self.newest.is_none() {
+            return;
+        }
+        let newest = self.newest.get_or_insert_with(|| {
+            let (sender, receiver) = watch::channel(None);
+            self.writer =
+                Some(tokio::spawn(write_variables(self.worker.clone(), self.id, self.attempt, receiver)));
+            sender
+        });
+        newest.send_if_modified(|current| {
+            let changed = current.as_ref() != Some(&values);
+            if changed {
+                *current = Some(values);
+            }
+            changed
+        });
+    }
+
+    async fn finish(mut self) {
+        self.newest = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.await;
+        }
+    }
+}
+
+async fn write_variables(
+    worker: Arc<Worker>,
+    id: ExecutionId,
+    attempt: i32,
+    mut newest: watch::Receiver<Option<Map<String, Value>>>,
+) {
+    let mut version = 0;
+    // A closed channel still has its last value to be written.
+    while newest.changed().await.is_ok() || newest.has_changed().is_ok_and(|changed| changed) {
+        let Some(values) = newest.borrow_and_update().clone() else { continue };
+        version += 1;
+        let values = Value::Object(values);
+        if let Err(error) = worker.app.write_variables(id, attempt, version, &values).await {
+            tracing::warn!(execution.id = %id, error = %error, "variables were not stored");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bifrost_domain::{
+        definition::RetryPolicy,
+        execution::{Kind, ResultType},
+    };
+
+    #[test]
+    fn nothing_that_failed_for_good_is_tried_again() {
+        let claimed = Claimed {
+            id: ExecutionId::from_uuid(bifrost_domain::clock::Ids::next(&bifrost_domain::clock::SystemIds)),
+            attempt: 1,
+            kind: Kind::Workflow,
+            scope: bifrost_domain::scope::Scope::Global,
+            workflow_id: None,
+            workflow_name: "w".into(),
+            executed_by: "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("an id"),
+            executed_by_name: String::new(),
+            executed_by_email: String::new(),
+            is_platform_admin: false,
+            input: Value::Null,
+            code: None,
+            timeout_seconds: 5,
+            retry_policy: Some(RetryPolicy {
+                max_attempts: 2,
+                backoff: Default::default(),
+                initial_delay_seconds: 3.0,
+                max_delay_seconds: 60.0,
+                retry_on: None,
+            }),
+            started_at: bifrost_domain::clock::Clock::now(&bifrost_domain::clock::SystemClock),
+            last_sequence: 0,
+        };
+        let after = |end: End| retry_after(&claimed, &end, &ending_of(&claimed, &end)).map(|d| d.as_secs());
+        assert_eq!(after(End::TimedOut), Some(3));
+        assert_eq!(after(End::Died { code: Some(1), signal: None }), Some(3));
+        assert_eq!(after(End::Cancelled), None);
+        assert_eq!(after(End::NotStarted("no python".into())), Some(2));
+        let good = Returned {
+            status: Status::Success,
+            result: None,
+            result_type: ResultType::Json,
+            error_type: None,
+            error_message: None,
+            user_message: None,
+            variables: None,
+            time_saved: 0.0,
+            value: 0.0,
+        };
+        assert_eq!(after(End::Returned(Box::new(good))), None);
+        assert!(
+            ending_of(&claimed, &End::TimedOut).error_message.is_some_and(|text| text.contains("5 seconds"))
+        );
+    }
+}

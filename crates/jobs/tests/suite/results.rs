@@ -1,0 +1,42 @@
+//! Results that are not plain JSON, and large ones.
+
+use bifrost_domain::execution::{LogLevel, Status};
+use bifrost_test_support::{World, in_both_worlds};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+in_both_worlds![crate::workspace::FILES; what_json_cannot_hold_is_replaced_and_said, a_large_result_reads_back_identical];
+
+async fn what_json_cannot_hold_is_replaced_and_said(world: Arc<World>) {
+    world.start_worker(|_| {}).await;
+    let run = world.execute("unfit", json!({})).await;
+    assert_eq!(run.status, Status::Success);
+    let result: Value = serde_json::from_str(run.result.as_deref().expect("a result")).expect("json");
+    let expected = json!({"nan": null, "infinity": null, "nul": "a\u{fffd}b", "lone": "\u{fffd}"});
+    assert_eq!(result, expected);
+    assert!(!world.messages(run.id, LogLevel::Warning).await.is_empty());
+
+    let run = world.execute("itself", json!({})).await;
+    assert_eq!((run.status, run.error_type.as_deref()), (Status::Failed, Some("ResultNotSerializable")));
+
+    let run = world.execute("strange", json!({})).await;
+    assert_eq!(run.status, Status::Success, "{run:?}");
+    let result: Value = serde_json::from_str(run.result.as_deref().expect("a result")).expect("json");
+    assert_eq!(result["set"], json!([1]));
+    assert!(result["bytes"].is_string());
+}
+
+async fn a_large_result_reads_back_identical(world: Arc<World>) {
+    world.start_worker(|_| {}).await;
+    let expected = |size: usize| json!({"text": "ü".repeat(size)});
+    // Just inside, by its own size in bytes, and beyond.
+    let inside = (2 * 1024 * 1024 - r#"{"text":""}"#.len()) / 2;
+    for (size, apart) in [(inside, false), (inside + 1, true), (3_000_000, true)] {
+        let run = world.execute("large", json!({"size": size})).await;
+        assert_eq!(run.status, Status::Success, "{size}");
+        assert_eq!((run.result.is_none(), run.result_object.is_some()), (apart, apart), "{size}");
+        let output = world.app.execution_result(&world.caller, run.id).await.expect("read");
+        let read: Value = serde_json::from_slice(&output.json.expect("a result")).expect("json");
+        assert!(read == expected(size), "{size}: the result differs");
+    }
+}

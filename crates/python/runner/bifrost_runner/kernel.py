@@ -1,0 +1,153 @@
+"""System calls that Python's ``os`` does not offer on every supported version, through libc."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWPID = 0x20000000
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
+
+_NR_CLOSE_RANGE = 436
+_NR_LANDLOCK_CREATE, _NR_LANDLOCK_ADD, _NR_LANDLOCK_RESTRICT = 444, 445, 446
+_LANDLOCK_VERSION = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+_long = ctypes.c_long
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def prctl(option: int, value: int, what: str) -> None:
+    """``prctl(option, value, 0, 0, 0)``."""
+    _check(_libc.prctl(option, _long(value), _long(0), _long(0), _long(0)), what)
+
+
+def set_dumpable(dumpable: bool) -> None:
+    """Whether others of the same user may look into this process."""
+    prctl(_PR_SET_DUMPABLE, int(dumpable), "prctl(PR_SET_DUMPABLE)")
+
+
+def set_child_subreaper() -> None:
+    """Orphaned descendants become children of this process."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1, "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def die_with_parent(signal: int) -> None:
+    """``signal`` comes when the parent ends."""
+    prctl(_PR_SET_PDEATHSIG, signal, "prctl(PR_SET_PDEATHSIG)")
+
+
+def no_new_privileges() -> None:
+    """Set-uid programs gain nothing from now on."""
+    prctl(_PR_SET_NO_NEW_PRIVS, 1, "prctl(PR_SET_NO_NEW_PRIVS)")
+
+
+def unshare(flags: int) -> None:
+    """Own namespaces (``os.unshare`` exists from Python 3.12 only)."""
+    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def setns(descriptor: int, flags: int) -> None:
+    """Enters a namespace (``os.setns`` exists from Python 3.12 only)."""
+    _check(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(flags)), "setns")
+
+
+def close_from(first: int) -> None:
+    """Closes every descriptor from ``first`` on."""
+    if _syscall(_long(_NR_CLOSE_RANGE), _long(first), _long(0x7FFFFFFF), _long(0)) < 0:
+        os.closerange(first, 65536)
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    result = _libc.mount(
+        source.encode(), os.fsencode(target), kind and kind.encode(), ctypes.c_ulong(flags), data and data.encode()
+    )
+    _check(result, f"mount {target}")
+
+
+def private_mounts() -> None:
+    """A mount namespace of our own, from which nothing leaks back, with a ``/proc`` of our own PID namespace."""
+    unshare(CLONE_NEWNS)
+    _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+    _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+
+
+def bind(source: str, target: str) -> None:
+    """Shows the folder ``source`` at ``target``."""
+    _mount(source, target, None, _MS_BIND)
+
+
+def small_tmpfs(target: str) -> None:
+    """An empty file system of 16 MiB in memory at ``target``."""
+    _mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, "size=16m,mode=1777")
+
+
+_FS_EXECUTE, _FS_WRITE_FILE, _FS_READ_FILE, _FS_READ_DIR = 1, 2, 4, 8
+_FS_TRUNCATE, _FS_IOCTL_DEV = 1 << 14, 1 << 15
+_READ = _FS_EXECUTE | _FS_READ_FILE | _FS_READ_DIR
+_OF_FILES = _FS_EXECUTE | _FS_WRITE_FILE | _FS_READ_FILE | _FS_TRUNCATE | _FS_IOCTL_DEV
+# Access rights known to each version of landlock; a kernel refuses rights that it does not know.
+_KNOWN = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
+_SCOPE_ALL = 3  # abstract sockets and signals, from version 6 on
+
+
+def landlock_version() -> int:
+    """The kernel's landlock version. Raises ``OSError`` when there is none."""
+    return _check(
+        _syscall(_long(_NR_LANDLOCK_CREATE), None, _long(0), _long(_LANDLOCK_VERSION)), "landlock_create_ruleset"
+    )
+
+
+def landlock(readable: list[str], writable: list[str], version: int) -> None:
+    """From now on this thread, and all that come from it, reach nothing but the given files and folders.
+
+    What does not exist is passed over. ``no_new_privileges`` must have been called.
+    """
+    known = _KNOWN.get(version, (1 << 16) - 1)
+    attributes = struct.pack("=QQQ", known, 0, _SCOPE_ALL if version >= 6 else 0)
+    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    ruleset = _check(
+        _syscall(_long(_NR_LANDLOCK_CREATE), ctypes.c_char_p(attributes), _long(size), _long(0)),
+        "landlock_create_ruleset",
+    )
+    try:
+        for paths, access in ((readable, _READ), (writable, known)):
+            for path in paths:
+                _landlock_add(ruleset, path, access & known)
+        _check(_syscall(_long(_NR_LANDLOCK_RESTRICT), _long(ruleset), _long(0)), "landlock_restrict_self")
+    finally:
+        os.close(ruleset)
+
+
+def _landlock_add(ruleset: int, path: str, access: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if not os.path.isdir(path):
+            access &= _OF_FILES
+        rule = struct.pack("=Qi", access, descriptor)
+        _check(
+            _syscall(_long(_NR_LANDLOCK_ADD), _long(ruleset), _long(1), ctypes.c_char_p(rule), _long(0)),
+            f"landlock_add_rule {path}",
+        )
+    finally:
+        os.close(descriptor)

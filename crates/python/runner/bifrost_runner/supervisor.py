@@ -1,0 +1,301 @@
+"""The zygote's loop: forks on request, reaps, and ends every child when the worker's lease runs out."""
+
+from __future__ import annotations
+
+import collections
+import errno
+import gc
+import json
+import os
+import platform
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from . import kernel
+from .walls import Walls
+
+CONTROL = 3
+PACKET = 65536
+PROTOCOL = 1
+SWEEP_SECONDS = 2.0
+
+
+class Supervisor:
+    """Owns the control socket and the children."""
+
+    def __init__(self, walls: Walls, left_out: list[str]) -> None:
+        self.walls = walls
+        self.left_out = left_out
+        self.control = socket.socket(fileno=CONTROL)
+        self.control.setblocking(False)
+        self.children: dict[int, int] = {}  # pid to id
+        self.pids: dict[int, int] = {}  # id to pid
+        self.outgoing: collections.deque[tuple[bytes, int | None]] = collections.deque()
+        self.lease_end: float | None = None
+        self.lease_lost = False
+        self.own_pid = -1
+        self.wake_reader, self.wake_writer = -1, -1
+
+    def serve(self) -> None:
+        """Runs until ``shutdown`` or until the control socket closes; no child is alive when it returns."""
+        os.set_inheritable(CONTROL, False)
+        found = self.walls.probe()
+        kernel.set_dumpable(False)
+        if found["pid_namespace"] is not True:
+            kernel.set_child_subreaper()
+        # The worker decides when runs end: a signal sent to the whole group must not reach them through the zygote.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self.wake_reader, self.wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.own_pid = os.pidfd_open(os.getpid())
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self.send(
+            {
+                "type": "ready",
+                "protocol": PROTOCOL,
+                "python": platform.python_version(),
+                "walls": found,
+                "left_out": self.left_out[:200],
+            }
+        )
+        try:
+            self.loop()
+        finally:
+            self.kill_all()
+            self.reap_all()
+
+    def loop(self) -> None:
+        """Waits for packets, ended children and the lease."""
+        poll = select.poll()
+        poll.register(self.wake_reader, select.POLLIN)
+        while True:
+            poll.register(self.control, select.POLLIN | (select.POLLOUT if self.outgoing else 0))
+            timeout = None
+            if self.lease_end is not None:
+                timeout = max(0, int((self.lease_end - time.monotonic()) * 1000) + 1)
+            events = dict(poll.poll(timeout))
+            if self.lease_end is not None and time.monotonic() >= self.lease_end:
+                self.lease_end = None
+                self.lease_lost = True
+                self.kill_all()
+            if self.wake_reader in events:
+                try:
+                    os.read(self.wake_reader, 65536)
+                except BlockingIOError:
+                    pass
+                self.reap()
+            state = events.get(CONTROL, 0)
+            if state & select.POLLOUT:
+                self.flush()
+            if state & (select.POLLIN | select.POLLHUP | select.POLLERR) and not self.receive():
+                return
+
+    def receive(self) -> bool:
+        """Handles every packet that is there; false when the worker is gone or wants an end."""
+        while True:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self.control, PACKET, 4)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            try:
+                if not data:
+                    return False
+                try:
+                    message = json.loads(data)
+                    kind = message["type"]
+                except (ValueError, KeyError, TypeError):
+                    print("the worker sent a packet that is not a message", file=sys.stderr, flush=True)
+                    return False
+                if kind == "shutdown":
+                    return False
+                self.handle(kind, message, descriptors)
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def handle(self, kind: str, message: dict[str, Any], descriptors: list[int]) -> None:
+        """One message other than ``shutdown``."""
+        if kind == "lease":
+            self.lease_end = time.monotonic() + max(0, int(message["valid_ms"])) / 1000
+            self.lease_lost = False
+        elif kind == "kill":
+            self.kill(message.get("id"), int(message["signal"]))
+        elif kind == "fork":
+            number = message["id"]
+            try:
+                if self.lease_lost:
+                    raise RuntimeError("the worker's lease has run out")
+                if number in self.pids:
+                    raise RuntimeError(f"there is a child {number} already")
+                if not descriptors:
+                    raise RuntimeError("the run socket is missing")
+                self.fork(number, message, descriptors[0])
+            except Exception as error:
+                self.send({"type": "fork_failed", "id": number, "message": str(error) or type(error).__name__})
+
+    def fork(self, number: int, message: dict[str, Any], run_socket: int) -> None:
+        """Starts a child and sends its pidfd."""
+        temp = message["temp"]
+        uid = message.get("uid")
+        limits = message.get("limits") or {}
+        self.walls.before_fork()
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self.child(run_socket, temp, uid, limits)
+        finally:
+            self.walls.after_fork()
+        self.children[pid] = number
+        self.pids[number] = pid
+        self.send({"type": "forked", "id": number, "pid": pid}, os.pidfd_open(pid))
+
+    def child(self, run_socket: int, temp: str, uid: int | None, limits: dict[str, Any]) -> None:
+        """The fresh child: never returns."""
+        try:
+            from . import child
+
+            self.control.detach()
+            child.main(self.walls, run_socket, self.own_pid, temp, uid, limits)
+        except BaseException as error:
+            try:
+                line = f"a child could not be set up: {type(error).__name__}: {error}\n"
+                os.write(2, line.encode("utf-8", "replace"))
+            finally:
+                os._exit(71)
+        os._exit(0)
+
+    def kill(self, number: Any, which: int) -> None:
+        """Sends a signal to a child that has not been reaped."""
+        pid = self.pids.get(number)
+        if pid is None:
+            return
+        os.kill(pid, which)
+        if which == signal.SIGKILL:
+            self.kill_session(pid)
+
+    def kill_all(self) -> None:
+        """Ends every child."""
+        for number in list(self.pids):
+            self.kill(number, signal.SIGKILL)
+
+    def kill_session(self, pid: int) -> None:
+        """Without a PID namespace: ends what is in the run's process group."""
+        if self.walls.found.get("pid_namespace") is not True:
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except OSError:
+                pass
+
+    def reap(self) -> None:
+        """Reports the children that have ended."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self.ended(pid, status, usage)
+
+    def reap_all(self) -> None:
+        """Waits for the children that were killed."""
+        deadline = time.monotonic() + 5
+        while self.children and time.monotonic() < deadline:
+            select.select([self.wake_reader], [], [], 0.05)
+            self.reap()
+
+    def ended(self, pid: int, status: int, usage: Any) -> None:
+        """One child has ended; it is reported when nothing of its run is left."""
+        number = self.children.pop(pid, None)
+        if number is None:
+            return  # an orphan that was swept
+        del self.pids[number]
+        if self.walls.found.get("pid_namespace") is not True:
+            self.kill_session(pid)
+            self.sweep()
+        code = os.waitstatus_to_exitcode(status)
+        self.send(
+            {
+                "type": "exited",
+                "id": number,
+                "code": code if code >= 0 else None,
+                "signal": -code if code < 0 else None,
+                "peak_memory_bytes": usage.ru_maxrss * 1024,
+                "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 6),
+            }
+        )
+
+    def sweep(self) -> None:
+        """Ends orphans (re-parented to the zygote) that belong to no session of a living child."""
+        deadline = time.monotonic() + SWEEP_SECONDS
+        while time.monotonic() < deadline:
+            orphans = [pid for pid in _children() if pid not in self.children and _session(pid) not in self.children]
+            if not orphans:
+                return
+            for pid in orphans:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                except OSError:
+                    pass
+
+    def send(self, message: dict[str, Any], descriptor: int | None = None) -> None:
+        """Queues a packet, and the descriptor that goes with it (closed once it is sent)."""
+        self.outgoing.append((json.dumps(message).encode(), descriptor))
+        self.flush()
+
+    def flush(self) -> None:
+        """Sends what the socket takes. The zygote never waits for the worker: the lease must go on."""
+        while self.outgoing:
+            data, descriptor = self.outgoing[0]
+            try:
+                if descriptor is None:
+                    self.control.send(data)
+                else:
+                    socket.send_fds(self.control, [data], [descriptor])
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                    print(f"a packet was not sent: {error}", file=sys.stderr, flush=True)
+            self.outgoing.popleft()
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _children() -> list[int]:
+    own = os.getpid()
+    try:
+        with open(f"/proc/self/task/{own}/children", encoding="ascii") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        pass  # a kernel without CONFIG_PROC_CHILDREN
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and _stat(int(name))[1] == own:
+            found.append(int(name))
+    return found
+
+
+def _session(pid: int) -> int:
+    return _stat(pid)[3]
+
+
+def _stat(pid: int) -> list[int]:
+    """State (as 0), parent, process group and session of a process; zeros when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return [0, int(fields[1]), int(fields[2]), int(fields[3])]
+    except (OSError, IndexError, ValueError):
+        return [0, 0, 0, 0]

@@ -1,0 +1,225 @@
+//! The open database: pools, transactions, and the one write connection of SQLite.
+
+use crate::Error;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqlxPostgresConnector,
+    SqlxSqliteConnector, TransactionTrait,
+};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    ConnectOptions, PgPool, SqlitePool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A SQLite file; made when missing.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A PostgreSQL server, version 15 or newer.
+    Postgres {
+        /// `postgres://user:password@host:port/name?sslmode=…`
+        url: SecretString,
+        /// Connections kept open.
+        pool_min: u32,
+        /// Connections at most.
+        pool_max: u32,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Pools {
+    Postgres(PgPool),
+    Sqlite { write: SqlitePool },
+}
+
+/// An open database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Db {
+    pub(crate) pools: Pools,
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+}
+
+/// How long a caller waits for a connection before the database counts as away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long closing waits for connections that are in use.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// SQLite readers: WAL lets them run beside the one writer.
+const SQLITE_READERS: u32 = 4;
+
+impl Db {
+    /// Opens the database; nothing is created but a missing SQLite file and its folder.
+    ///
+    /// # Errors
+    /// Away when the server cannot be reached or the file cannot be opened or written.
+    pub async fn connect(target: &Target) -> Result<Self, Error> {
+        match target {
+            Target::Postgres { url, pool_min, pool_max } => {
+                Self::connect_postgres(url, *pool_min, *pool_max).await
+            }
+            Target::Sqlite { path } => Self::connect_sqlite(path).await,
+        }
+    }
+
+    async fn connect_postgres(url: &SecretString, pool_min: u32, pool_max: u32) -> Result<Self, Error> {
+        // A prepared batch statement planned on an empty table would keep its bad plan for ever, and partitions are
+        // pruned only with the values in hand.
+        let options = PgConnectOptions::from_str(url.expose_secret())?
+            .application_name("bifrost")
+            .options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")])
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .min_connections(pool_min)
+            .max_connections(pool_max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            // A ping per statement would double the round trips; a broken connection is noticed on release.
+            .test_before_acquire(false)
+            .connect_with(options)
+            .await?;
+        let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
+        Ok(Self { pools: Pools::Postgres(pool), writer: connection.clone(), reader: connection })
+    }
+
+    async fn connect_sqlite(path: &std::path::Path) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An accepted run survives a power cut: the log is synced with each commit.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5))
+            .statement_cache_capacity(256)
+            .disable_statement_logging();
+        let write = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await?;
+        let read = SqlitePoolOptions::new()
+            .min_connections(1)
+            .max_connections(SQLITE_READERS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.read_only(false))
+            .await?;
+        // Fails here, with a clear text, and not at the first run when the file cannot be written.
+        sqlx::query("PRAGMA user_version = 1").execute(&write).await?;
+        Ok(Self {
+            writer: SqlxSqliteConnector::from_sqlx_sqlite_pool(write.clone()),
+            reader: SqlxSqliteConnector::from_sqlx_sqlite_pool(read),
+            pools: Pools::Sqlite { write },
+        })
+    }
+
+    /// Which database it is.
+    #[must_use]
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.pools, Pools::Postgres(_))
+    }
+
+    pub(crate) fn backend(&self) -> DbBackend {
+        if self.is_postgres() { DbBackend::Postgres } else { DbBackend::Sqlite }
+    }
+
+    /// The connection that reads.
+    pub(crate) const fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// The connection that writes single statements (each its own commit).
+    pub(crate) const fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// The connection for migrations.
+    #[must_use]
+    pub const fn migration_connection(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// Begins a write transaction. It is rolled back unless [`Tx::commit`] is called.
+    ///
+    /// # Errors
+    /// Away when no connection is to be had.
+    pub async fn begin(&self) -> Result<Tx, Error> {
+        let inner = self.writer.begin().await?;
+        if !self.is_postgres() {
+            // sea-orm begins deferred; a write that touches nothing takes the write lock now and not at the first
+            // write, where a busy database could no longer be waited for.
+            inner.execute_unprepared("UPDATE leases SET until = until WHERE 0").await?;
+        }
+        Ok(Tx { inner })
+    }
+
+    /// Holds the schema lock of PostgreSQL while `work` runs, so that several replicas may start together. SQLite belongs to
+    /// one process (which holds a lock on the data folder).
+    ///
+    /// # Errors
+    /// Away, or the error of `work`.
+    pub async fn with_schema_lock<T, E: From<Error>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        const SCHEMA_LOCK: i64 = 4_216_000;
+        let Pools::Postgres(pool) = &self.pools else { return work.await };
+        let mut connection = pool.acquire().await.map_err(Error::from)?;
+        sqlx::query("SELECT pg_advisory_lock($1)")
+            .bind(SCHEMA_LOCK)
+            .execute(&mut *connection)
+            .await
+            .map_err(Error::from)?;
+        let outcome = work.await;
+        // Closing the connection gives the lock back even if the unlock does not arrive.
+        let unlocked =
+            sqlx::query("SELECT pg_advisory_unlock($1)").bind(SCHEMA_LOCK).execute(&mut *connection).await;
+        if unlocked.is_err() {
+            let _ = connection.close().await;
+        }
+        outcome
+    }
+
+    /// A real round trip over a connection that is open already.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.reader.execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Closes the pools after running statements ended, within two seconds: the hot path's writers keep connections of their
+    /// own for as long as they live, and nobody waits for those.
+    pub async fn close(&self) {
+        let closing = async {
+            let _ = self.writer.clone().close().await;
+            let _ = self.reader.clone().close().await;
+        };
+        if tokio::time::timeout(CLOSE_WITHIN, closing).await.is_err() {
+            tracing::debug!("connections that are still in use are left to the end of the process");
+        }
+    }
+}
+
+/// An open write transaction: committed explicitly, else rolled back.
+#[derive(Debug)]
+pub struct Tx {
+    pub(crate) inner: DatabaseTransaction,
+}
+
+impl Tx {
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// Away; the outcome is then unknown and the caller reads back.
+    pub async fn commit(self) -> Result<(), Error> {
+        Ok(self.inner.commit().await?)
+    }
+}

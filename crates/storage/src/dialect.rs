@@ -1,0 +1,80 @@
+//! What differs between the databases in statements, and how rows are read.
+
+use crate::{Db, Error};
+use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
+use std::str::FromStr;
+
+/// A statement with `$n` placeholders, which both databases understand.
+pub(crate) fn statement(db: &Db, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
+    Statement::from_sql_and_values(db.backend(), sql, values)
+}
+
+/// Runs a writing statement on its own and tells how many rows it changed.
+pub(crate) async fn execute(
+    db: &Db,
+    sql: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<u64, Error> {
+    Ok(db.writer().execute(statement(db, sql, values)).await?.rows_affected())
+}
+
+/// Runs a statement inside a transaction.
+pub(crate) async fn execute_in<C: ConnectionTrait>(
+    connection: &C,
+    sql: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<u64, Error> {
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
+    Ok(connection.execute(statement).await?.rows_affected())
+}
+
+/// Reads all rows.
+pub(crate) async fn all(
+    db: &Db,
+    sql: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<Vec<QueryResult>, Error> {
+    Ok(db.reader().query_all(statement(db, sql, values)).await?)
+}
+
+/// Reads one row.
+pub(crate) async fn one(
+    db: &Db,
+    sql: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<Option<QueryResult>, Error> {
+    Ok(db.reader().query_one(statement(db, sql, values)).await?)
+}
+
+/// A column of a row; the error names it.
+pub(crate) fn get<T: TryGetable>(
+    row: &QueryResult,
+    table: &'static str,
+    column: &'static str,
+) -> Result<T, Error> {
+    row.try_get("", column).map_err(|error| Error::Inconsistent { table, column, reason: error.to_string() })
+}
+
+/// A text column that names a value of an enumeration.
+pub(crate) fn parse<T: FromStr<Err: std::fmt::Display>>(
+    row: &QueryResult,
+    table: &'static str,
+    column: &'static str,
+) -> Result<T, Error> {
+    let text: String = get(row, table, column)?;
+    text.parse().map_err(|error: T::Err| Error::Inconsistent { table, column, reason: error.to_string() })
+}
+
+/// Escapes `%`, `_` and `\` for a `LIKE … ESCAPE '\'`.
+pub(crate) fn like_contains(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for c in text.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}

@@ -1,0 +1,96 @@
+//! How things are kept: PostgreSQL or SQLite behind one [`Store`].
+//!
+//! The module is the noun and the function the verb: `find_` returns an `Option`, `list_` pages, `insert_`, `update_` and
+//! the transitions are guarded in SQL and tell how many rows they changed. Every tenant query takes a
+//! [`Visibility`](bifrost_domain::policy::Visibility) or a [`Scope`](bifrost_domain::scope::Scope). Rows and entities never
+//! leave this crate.
+//!
+//! Rules: times and ids come from Rust, never from column defaults; statements over many rows are sorted by key; whatever
+//! is on the hot path of a run goes through a [`coalescer::Coalescer`]; nothing slow happens inside a transaction.
+//!
+//! To add an aggregate: a file here, SQL that both databases understand (`$1` works in both; what differs goes to
+//! [`dialect`]), and its cases in `tests/`, which run against both.
+
+pub mod audit;
+pub mod coalescer;
+pub mod db;
+pub(crate) mod dialect;
+mod entities;
+pub mod error;
+pub mod executions;
+pub mod leases;
+pub mod organizations;
+pub mod sessions;
+pub mod settings;
+pub mod tickets;
+pub mod users;
+pub mod workers;
+pub mod workflows;
+
+pub use db::{Db, Target, Tx};
+pub use error::Error;
+pub use executions::hot::HotPath;
+
+/// The reading half: what `api` holds. It has no writes.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    db: Db,
+}
+
+/// Everything: what `app` holds.
+#[derive(Debug, Clone)]
+pub struct Store {
+    db: Db,
+}
+
+impl Store {
+    /// A store over an open database.
+    #[must_use]
+    pub const fn new(db: Db) -> Self {
+        Self { db }
+    }
+
+    /// The reading half.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { db: self.db.clone() }
+    }
+
+    /// The database itself, for health checks and migrations.
+    #[must_use]
+    pub const fn db(&self) -> &Db {
+        &self.db
+    }
+}
+
+impl Store {
+    /// The names of the migrations that the database has, oldest first.
+    ///
+    /// # Errors
+    /// Away, or the table is missing.
+    pub async fn applied_migrations(&self) -> Result<Vec<String>, Error> {
+        let rows =
+            dialect::all(&self.db, "SELECT version FROM schema_migrations ORDER BY version", []).await?;
+        rows.iter().map(|row| dialect::get(row, "schema_migrations", "version")).collect()
+    }
+
+    /// The database server's own time; `None` for SQLite, which has no clock but ours.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn database_time(&self) -> Result<Option<chrono::DateTime<chrono::Utc>>, Error> {
+        if !self.db.is_postgres() {
+            return Ok(None);
+        }
+        let row = dialect::one(&self.db, "SELECT clock_timestamp() AS now", []).await?;
+        row.map(|row| dialect::get(&row, "clock", "now")).transpose()
+    }
+}
+
+impl Reader {
+    /// The database itself, for health checks.
+    #[must_use]
+    pub const fn db(&self) -> &Db {
+        &self.db
+    }
+}

@@ -1,0 +1,167 @@
+//! Organizations. They are the provider's, not a tenant's: whoever reads them holds a permit or resolves an id he was given.
+
+use crate::{Error, Reader, Tx, entities::organizations, entities::users};
+use bifrost_domain::{
+    ids::{OrganizationId, UserId},
+    organization::{Organization, OrganizationPatch},
+    policy::{
+        Permit,
+        actions::{ReadOrganizations, WriteOrganizations},
+    },
+};
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Unchanged, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Set,
+};
+
+impl From<organizations::Model> for Organization {
+    fn from(row: organizations::Model) -> Self {
+        Self {
+            id: OrganizationId::from_uuid(row.id),
+            name: row.name,
+            domain: row.domain,
+            is_active: row.is_active,
+            settings: row.settings,
+            created_by: row.created_by.map(UserId::from_uuid),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+impl Reader {
+    /// One organization, for a caller who named its id.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn find_organization(&self, id: OrganizationId) -> Result<Option<Organization>, Error> {
+        let row = organizations::Entity::find_by_id(id.as_uuid()).one(self.db.reader()).await?;
+        Ok(row.map(Organization::from))
+    }
+
+    /// A page, oldest first, after `after`. At most `limit` rows.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn list_organizations(
+        &self,
+        _permit: &Permit<ReadOrganizations>,
+        after: Option<OrganizationId>,
+        limit: u64,
+    ) -> Result<Vec<Organization>, Error> {
+        let mut query = organizations::Entity::find().order_by_asc(organizations::Column::Id).limit(limit);
+        if let Some(after) = after {
+            query = query.filter(organizations::Column::Id.gt(after.as_uuid()));
+        }
+        let rows = query.all(self.db.reader()).await?;
+        Ok(rows.into_iter().map(Organization::from).collect())
+    }
+}
+
+impl Tx {
+    /// One organization as this transaction sees it.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn find_organization(&self, id: OrganizationId) -> Result<Option<Organization>, Error> {
+        let row = organizations::Entity::find_by_id(id.as_uuid()).one(&self.inner).await?;
+        Ok(row.map(Organization::from))
+    }
+
+    /// The active organization whose people have addresses under `domain`.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn find_organization_by_domain(&self, domain: &str) -> Result<Option<Organization>, Error> {
+        let row = organizations::Entity::find()
+            .filter(organizations::Column::Domain.eq(domain))
+            .filter(organizations::Column::IsActive.eq(true))
+            .one(&self.inner)
+            .await?;
+        Ok(row.map(Organization::from))
+    }
+
+    /// Adds an organization.
+    ///
+    /// # Errors
+    /// Duplicate when the domain is taken.
+    pub async fn insert_organization(
+        &self,
+        _permit: &Permit<WriteOrganizations>,
+        organization: Organization,
+    ) -> Result<(), Error> {
+        organizations::ActiveModel {
+            id: Set(organization.id.as_uuid()),
+            name: Set(organization.name),
+            domain: Set(organization.domain),
+            is_active: Set(organization.is_active),
+            settings: Set(organization.settings),
+            created_by: Set(organization.created_by.map(UserId::as_uuid)),
+            created_at: Set(organization.created_at),
+            updated_at: Set(organization.updated_at),
+        }
+        .insert(&self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Changes an organization; `None` when there is none.
+    ///
+    /// # Errors
+    /// Duplicate when the new domain is taken.
+    pub async fn update_organization(
+        &self,
+        _permit: &Permit<WriteOrganizations>,
+        id: OrganizationId,
+        patch: OrganizationPatch,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Organization>, Error> {
+        let mut row = organizations::ActiveModel {
+            id: Unchanged(id.as_uuid()),
+            updated_at: Set(now),
+            ..Default::default()
+        };
+        if let Some(name) = patch.name {
+            row.name = Set(name);
+        }
+        if let Some(domain) = patch.domain {
+            row.domain = Set(domain);
+        }
+        if let Some(is_active) = patch.is_active {
+            row.is_active = Set(is_active);
+        }
+        if let Some(settings) = patch.settings {
+            row.settings = Set(settings);
+        }
+        match row.update(&self.inner).await {
+            Ok(row) => Ok(Some(row.into())),
+            Err(sea_orm::DbErr::RecordNotUpdated) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes an organization; tells whether there was one.
+    ///
+    /// # Errors
+    /// Reference while people or data belong to it.
+    pub async fn delete_organization(
+        &self,
+        _permit: &Permit<WriteOrganizations>,
+        id: OrganizationId,
+    ) -> Result<bool, Error> {
+        let done = organizations::Entity::delete_by_id(id.as_uuid()).exec(&self.inner).await?;
+        Ok(done.rows_affected == 1)
+    }
+
+    /// How many people belong to an organization.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn count_users_of(&self, id: OrganizationId) -> Result<u64, Error> {
+        Ok(users::Entity::find()
+            .filter(users::Column::OrganizationId.eq(id.as_uuid()))
+            .count(&self.inner)
+            .await?)
+    }
+}

@@ -1,0 +1,234 @@
+//! Workflows and data providers as the newest workspace declares them.
+
+use crate::{
+    Error, Reader, Store,
+    dialect::{all, execute_in, get, one, statement},
+};
+use bifrost_domain::{
+    definition::{Definition, DefinitionKind},
+    ids::{OrganizationId, WorkflowId},
+    policy::Visibility,
+    scope::Scope,
+};
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, QueryResult, Value as Bind};
+use serde_json::Value;
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// A workflow that can be run.
+#[derive(Debug, Clone)]
+pub struct Workflow {
+    /// Stays the same while the name does.
+    pub id: WorkflowId,
+    /// Who sees it.
+    pub scope: Scope,
+    /// File, relative to the workspace.
+    pub path: String,
+    /// What the file declares.
+    pub definition: Definition,
+}
+
+/// A definition with its file.
+#[derive(Debug, Clone)]
+pub struct Declared {
+    /// File, relative to the workspace.
+    pub path: String,
+    /// SHA-256 of the file.
+    pub source_hash: String,
+    /// What it declares.
+    pub definition: Definition,
+}
+
+fn table(kind: DefinitionKind) -> &'static str {
+    match kind {
+        DefinitionKind::DataProvider => "data_providers",
+        DefinitionKind::Workflow | DefinitionKind::Tool => "workflows",
+    }
+}
+
+impl Store {
+    /// Makes the catalog equal to `declared` (names are unique in it): new names are inserted, changed ones updated, missing ones
+    /// deactivated (their executions keep pointing at them). Returns how many rows changed.
+    ///
+    /// # Errors
+    /// Away, or the statement's; then nothing changed.
+    pub async fn sync_catalog(
+        &self,
+        declared: &[Declared],
+        mut next_id: impl FnMut() -> Uuid + Send,
+        now: DateTime<Utc>,
+    ) -> Result<u64, Error> {
+        let tx = self.db.begin().await?;
+        if self.db.is_postgres() {
+            // Two workers that saw the same edit write one after the other.
+            tx.inner
+                .execute_unprepared("LOCK TABLE workflows, data_providers IN SHARE ROW EXCLUSIVE MODE")
+                .await?;
+        }
+        let mut changed = 0;
+        for table_name in ["workflows", "data_providers"] {
+            let rows = tx
+                .inner
+                .query_all(statement(
+                    &self.db,
+                    &format!("SELECT id, name, path, source_hash, is_active, definition FROM {table_name}"),
+                    [],
+                ))
+                .await?;
+            let mut known = HashMap::with_capacity(rows.len());
+            for row in &rows {
+                let name: String = get(row, "workflows", "name")?;
+                known.insert(name, row);
+            }
+            let ours = declared.iter().filter(|one| table(one.definition.kind) == table_name);
+            for one in ours {
+                let definition =
+                    serde_json::to_value(&one.definition).map_err(|error| Error::Inconsistent {
+                        table: "workflows",
+                        column: "definition",
+                        reason: error.to_string(),
+                    })?;
+                match known.remove(&one.definition.name) {
+                    Some(row) if same(row, one, &definition)? => {}
+                    Some(row) => {
+                        let id: Uuid = get(row, "workflows", "id")?;
+                        changed += execute_in(
+                            &tx.inner,
+                            &format!(
+                                "UPDATE {table_name} SET path = $2, function = $3, definition = $4, source_hash = $5, \
+                                 is_active = true, updated_at = $6 WHERE id = $1"
+                            ),
+                            [
+                                id.into(),
+                                one.path.as_str().into(),
+                                one.definition.function.as_str().into(),
+                                definition.into(),
+                                one.source_hash.as_str().into(),
+                                now.into(),
+                            ],
+                        )
+                        .await?;
+                    }
+                    None => {
+                        changed += execute_in(
+                            &tx.inner,
+                            &format!(
+                                "INSERT INTO {table_name} (id, name, path, function, definition, source_hash, is_active, \
+                                 created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, true, $7, $7)"
+                            ),
+                            [
+                                next_id().into(),
+                                one.definition.name.as_str().into(),
+                                one.path.as_str().into(),
+                                one.definition.function.as_str().into(),
+                                definition.into(),
+                                one.source_hash.as_str().into(),
+                                now.into(),
+                            ],
+                        )
+                        .await?;
+                    }
+                }
+            }
+            for row in known.into_values() {
+                if get::<bool>(row, "workflows", "is_active")? {
+                    let id: Uuid = get(row, "workflows", "id")?;
+                    changed += execute_in(
+                        &tx.inner,
+                        &format!("UPDATE {table_name} SET is_active = false, updated_at = $2 WHERE id = $1"),
+                        [id.into(), now.into()],
+                    )
+                    .await?;
+                }
+            }
+        }
+        tx.commit().await?;
+        Ok(changed)
+    }
+}
+
+fn same(row: &QueryResult, one: &Declared, definition: &Value) -> Result<bool, Error> {
+    Ok(get::<bool>(row, "workflows", "is_active")?
+        && get::<String>(row, "workflows", "source_hash")? == one.source_hash
+        && get::<String>(row, "workflows", "path")? == one.path
+        && &get::<Value>(row, "workflows", "definition")? == definition)
+}
+
+const COLUMNS: &str = "id, organization_id, path, definition";
+
+impl Reader {
+    /// The active workflows that are visible: the organization's and the global ones, by name.
+    ///
+    /// # Errors
+    /// Away, or an unreadable row.
+    pub async fn list_workflows(
+        &self,
+        visibility: &Visibility,
+        after_name: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Workflow>, Error> {
+        let mut values: Vec<Bind> = vec![after_name.unwrap_or_default().into(), i64::from(limit).into()];
+        let scope = scope_condition(visibility, &mut values);
+        let sql = format!(
+            "SELECT {COLUMNS} FROM workflows WHERE is_active AND name > $1{scope} ORDER BY name LIMIT $2"
+        );
+        all(&self.db, &sql, values).await?.iter().map(workflow_of).collect()
+    }
+
+    /// An active workflow by id.
+    ///
+    /// # Errors
+    /// Away, or an unreadable row.
+    pub async fn find_workflow(
+        &self,
+        id: WorkflowId,
+        visibility: &Visibility,
+    ) -> Result<Option<Workflow>, Error> {
+        let mut values: Vec<Bind> = vec![id.as_uuid().into()];
+        let scope = scope_condition(visibility, &mut values);
+        let sql = format!("SELECT {COLUMNS} FROM workflows WHERE is_active AND id = $1{scope}");
+        one(&self.db, &sql, values).await?.as_ref().map(workflow_of).transpose()
+    }
+
+    /// An active workflow by name.
+    ///
+    /// # Errors
+    /// Away, or an unreadable row.
+    pub async fn find_workflow_by_name(
+        &self,
+        name: &str,
+        visibility: &Visibility,
+    ) -> Result<Option<Workflow>, Error> {
+        let mut values: Vec<Bind> = vec![name.into()];
+        let scope = scope_condition(visibility, &mut values);
+        let sql = format!("SELECT {COLUMNS} FROM workflows WHERE is_active AND name = $1{scope}");
+        one(&self.db, &sql, values).await?.as_ref().map(workflow_of).transpose()
+    }
+}
+
+fn scope_condition(visibility: &Visibility, values: &mut Vec<Bind>) -> String {
+    match visibility.scope() {
+        None => String::new(),
+        Some(Scope::Global) => " AND organization_id IS NULL".into(),
+        Some(Scope::Organization(id)) => {
+            values.push(id.as_uuid().into());
+            format!(" AND (organization_id IS NULL OR organization_id = ${})", values.len())
+        }
+    }
+}
+
+fn workflow_of(row: &QueryResult) -> Result<Workflow, Error> {
+    let organization: Option<Uuid> = get(row, "workflows", "organization_id")?;
+    let definition: Value = get(row, "workflows", "definition")?;
+    Ok(Workflow {
+        id: WorkflowId::from_uuid(get(row, "workflows", "id")?),
+        scope: Scope::from(organization.map(OrganizationId::from_uuid)),
+        path: get(row, "workflows", "path")?,
+        definition: serde_json::from_value(definition).map_err(|error| Error::Inconsistent {
+            table: "workflows",
+            column: "definition",
+            reason: error.to_string(),
+        })?,
+    })
+}

@@ -1,0 +1,21 @@
+//! What the store promises about executions and what belongs to them, on both databases.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a case that cannot go on has failed")]
+
+mod cancel;
+mod catalog;
+mod claim;
+mod configs;
+mod dispatch;
+mod finish;
+mod leases;
+mod lists;
+mod logs;
+mod lost;
+mod metrics;
+mod partitions;
+mod schema;
+mod submit;
+mod support;
+mod tickets;
+mod variables;

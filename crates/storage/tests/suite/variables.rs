@@ -1,0 +1,35 @@
+//! The newest variables of the current attempt.
+
+use crate::support::{Bed, finish};
+use bifrost_domain::execution::Status;
+use bifrost_test_support::{TestDatabase, on_both_databases};
+use serde_json::json;
+
+on_both_databases![the_newest_version_of_the_current_attempt_is_kept];
+
+async fn the_newest_version_of_the_current_attempt_is_kept(db: TestDatabase) {
+    let bed = Bed::new(db).await;
+    let worker = bed.worker(600).await;
+    let run = bed.running(worker).await;
+    let now = bed.now();
+    let put = async |attempt, version| {
+        let values = json!({"attempt": attempt, "version": version, "ü": [1]});
+        bed.store.put_variables(run.id, attempt, version, &values, now).await.expect("asked")
+    };
+    let version = async || bed.reader.find_variables(run.id).await.expect("read").map(|(version, _)| version);
+    assert_eq!(version().await, None);
+    assert!(put(1, 2).await);
+    assert!(!put(1, 1).await, "an older version comes too late");
+    assert!(!put(1, 2).await);
+    assert!(put(1, 3).await);
+    assert!(!put(2, 9).await, "there is no such attempt yet");
+    assert_eq!(version().await, Some(3));
+    assert!(bed.store.retry_execution(run.id, 1, now, "x", 0, now).await.expect("asked"));
+    let second = bed.claim(run.id, worker).await;
+    assert!(!put(1, 4).await, "the attempt is over");
+    assert!(put(2, 1).await, "versions begin again");
+    let read = bed.reader.find_variables(run.id).await.expect("read").expect("there");
+    assert_eq!(read, (1, json!({"attempt": 2, "version": 1, "ü": [1]})));
+    bed.hot.finish(finish(&second, Status::Success, 1, now)).await.expect("ended");
+    assert!(!put(2, 2).await, "the run has ended");
+}
