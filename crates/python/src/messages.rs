@@ -50,7 +50,18 @@ pub enum FromChild {
         returned: Box<Returned>,
         /// Whether the child says that it should not serve again.
         recycle: bool,
+        /// What the run used, by the child's own count (isolation `fork` only).
+        usage: Option<Usage>,
     },
+}
+
+/// What a run used of the machine. Its function can falsify it: the process is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct Usage {
+    /// Highest resident memory of the child or one of its processes, bytes.
+    pub peak_memory_bytes: i64,
+    /// Processor time of the child and the processes that it waited for, seconds.
+    pub cpu_seconds: f64,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +116,8 @@ struct ResultPayload<'a> {
     value: f64,
     #[serde(default)]
     recycle: bool,
+    #[serde(default)]
+    usage: Option<Usage>,
 }
 
 const fn json_type() -> ResultType {
@@ -155,8 +168,8 @@ pub fn decode(kind: Kind, payload: &[u8], line_bytes: usize) -> Result<FromChild
         }
         Kind::Result => {
             let payload: ResultPayload<'_> = parse(payload).map_err(malformed)?;
-            let recycle = payload.recycle;
-            FromChild::Result { returned: Box::new(payload.clean().map_err(malformed)?), recycle }
+            let (recycle, usage) = (payload.recycle, payload.usage);
+            FromChild::Result { returned: Box::new(payload.clean().map_err(malformed)?), recycle, usage }
         }
         Kind::Call | Kind::SdkReply | Kind::Cancel => return Err(FrameError::WrongDirection(kind)),
     })
@@ -244,7 +257,7 @@ mod tests {
 
         let raw =
             r#"{"status":"Success","result": {"a":"\u0000", "n":12345678901234567890},"time_saved":2.5}"#;
-        let FromChild::Result { returned, recycle: false } =
+        let FromChild::Result { returned, recycle: false, .. } =
             decode(Kind::Result, raw.as_bytes(), 100).expect("result")
         else {
             panic!("not a result")

@@ -1,7 +1,8 @@
 //! One run from its slot to its last event.
 //!
-//! Invariant: whatever happens, exactly one `Ended` is the last event, and it is sent after the run's process has ended
-//! (isolation `fork`), or after the kept child has fallen quiet (isolation `reuse`).
+//! Invariant: whatever happens, exactly one `Ended` is the last event. Where another attempt may follow it is sent after the run's process has
+//! ended, with everything in it (isolation `fork`), or after the kept child has fallen quiet (isolation `reuse`). A run that succeeded is
+//! followed by none: its `Ended` does not wait for the kernel to clear its process away.
 
 use crate::{
     adapter::Shared,
@@ -53,13 +54,19 @@ impl From<End> for Ended {
 impl Run {
     /// Runs it and sends its events.
     pub(crate) async fn execute(self, shared: &Shared) {
-        let ended = match self.wait_for_slot(shared).await {
-            Err(end) => end.into(),
-            // The slot is free again before `Ended` is sent: whoever reacts to it finds it.
-            Ok(_slot) => self.with_slot(shared).await,
+        let (ended, leaving) = match self.wait_for_slot(shared).await {
+            Err(end) => (end.into(), None),
+            // Without a child that is still leaving, the slot is free before `Ended` is sent: whoever reacts to it finds it.
+            Ok(slot) => {
+                let (ended, child) = self.with_slot(shared).await;
+                (ended, child.map(|child| (child, slot)))
+            }
         };
         let Ended { end, peak_memory_bytes, cpu_seconds } = ended;
         let _nobody_reads = self.events.send(Event::Ended { end, peak_memory_bytes, cpu_seconds }).await;
+        if let Some((child, _slot)) = leaving {
+            child.end(true).await;
+        }
         shared.pool.replenish();
     }
 
@@ -71,7 +78,8 @@ impl Run {
         }
     }
 
-    async fn with_slot(&self, shared: &Shared) -> Ended {
+    /// How it ended, and the child when its process still has to be ended.
+    async fn with_slot(&self, shared: &Shared) -> (Ended, Option<Child>) {
         let prepared = tokio::select! {
             biased;
             end = self.not_wanted(shared) => Err(end),
@@ -79,10 +87,10 @@ impl Run {
         };
         let (frame, snapshot, mut place) = match prepared {
             Ok(prepared) => prepared,
-            Err(end) => return end.into(),
+            Err(end) => return (end.into(), None),
         };
         if self.events.send(Event::Started).await.is_err() {
-            return End::Interrupted.into();
+            return (End::Interrupted.into(), None);
         }
         let talk = Talk {
             call: frame,
@@ -165,9 +173,20 @@ impl Run {
         encode(Kind::Call, &payload).map_err(|error| error.to_string())
     }
 
-    async fn finish(&self, shared: &Shared, place: Place, talked: Talked) -> Ended {
-        match place {
+    async fn finish(&self, shared: &Shared, place: Place, talked: Talked) -> (Ended, Option<Child>) {
+        let ended = match place {
             Place::Own(child) => {
+                if let Heard::Result { returned, usage: Some(usage), .. } = &talked.heard
+                    && talked.cause.is_none()
+                    && has_succeeded(returned)
+                {
+                    let ended = Ended {
+                        end: End::Returned(returned.clone()),
+                        peak_memory_bytes: Some(usage.peak_memory_bytes.max(0)),
+                        cpu_seconds: Some(usage.cpu_seconds.max(0.0)),
+                    };
+                    return (ended, Some(child));
+                }
                 let gone = child.end(true).await;
                 let end = self.end_of(shared, talked.heard, talked.cause, gone);
                 let exit = match gone {
@@ -177,23 +196,23 @@ impl Run {
                 Ended { end, peak_memory_bytes: exit.peak_memory_bytes, cpu_seconds: exit.cpu_seconds }
             }
             Place::Kept(kept) => {
-                if let Heard::Result { returned, recycle: false } = &talked.heard
+                if let Heard::Result { returned, recycle: false, .. } = &talked.heard
                     && talked.cause.is_none()
                     && talked.is_quiet
                     && is_well(returned)
                 {
                     shared.reuse.give_back(*kept);
-                    return self.end_of(shared, talked.heard, None, Gone::Stuck).into();
+                    self.end_of(shared, talked.heard, None, Gone::Stuck).into()
+                } else {
+                    let gone = kept.child.end(true).await;
+                    self.end_of(shared, talked.heard, talked.cause, gone).into()
                 }
-                let gone = kept.child.end(true).await;
-                self.end_of(shared, talked.heard, talked.cause, gone).into()
             }
-        }
+        };
+        (ended, None)
     }
 
     fn end_of(&self, shared: &Shared, heard: Heard, cause: Option<Cause>, gone: Gone) -> End {
-        let has_succeeded =
-            |returned: &Returned| matches!(returned.status, Status::Success | Status::CompletedWithErrors);
         match (heard, cause) {
             (Heard::Result { returned, .. }, None) => End::Returned(returned),
             // The end that came first: it succeeded before it noticed.
@@ -215,12 +234,14 @@ impl Run {
     }
 }
 
+/// Whether no other attempt can follow.
+fn has_succeeded(returned: &Returned) -> bool {
+    matches!(returned.status, Status::Success | Status::CompletedWithErrors)
+}
+
 /// Whether a kept child may serve again after this: its author's own errors are no sign of trouble.
 fn is_well(returned: &Returned) -> bool {
-    match returned.status {
-        Status::Success | Status::CompletedWithErrors => true,
-        _ => returned.error_type.as_deref() == Some("UserError"),
-    }
+    has_succeeded(returned) || returned.error_type.as_deref() == Some("UserError")
 }
 
 #[derive(Serialize)]

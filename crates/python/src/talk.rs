@@ -7,7 +7,7 @@ use crate::{
     child::{Child, Grip},
     frames::{FrameBuffer, FrameError, Kind, encode},
     lease::Lease,
-    messages::{FromChild, decode, encode_reply},
+    messages::{FromChild, Usage, decode, encode_reply},
 };
 use bifrost_domain::ports::python::{
     CallContext, Event, Returned, SdkError, SdkErrorKind, SdkReply, SdkRequest, SdkService, Stop,
@@ -60,6 +60,7 @@ pub(crate) enum Heard {
         returned: Box<Returned>,
         /// The child should not serve again.
         recycle: bool,
+        usage: Option<Usage>,
     },
     /// The stream ended without a result.
     Silence,
@@ -152,7 +153,9 @@ impl Talk<'_> {
                     requests.answer(id, request, payload.len(), &self.sdk, &self.context);
                     continue;
                 }
-                Ok(FromChild::Result { returned, recycle }) => return Heard::Result { returned, recycle },
+                Ok(FromChild::Result { returned, recycle, usage }) => {
+                    return Heard::Result { returned, recycle, usage };
+                }
                 Ok(FromChild::Ready(_)) => {
                     return Heard::Broken("`ready` in the middle of a call".to_owned());
                 }

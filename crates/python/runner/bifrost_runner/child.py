@@ -114,7 +114,9 @@ class Child:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, output.LineWriter):
                 stream.finish()
-        if run.isolation == "reuse":
+        if run.isolation != "reuse":
+            outcome.counts_usage = True
+        else:
             execution.settle()
             outcome.recycle = outcome.recycle or run.cancel_reason is not None or self.left_behind()
         outcome.send(self.channel, self.log, self.mask)

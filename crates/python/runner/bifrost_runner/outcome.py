@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import traceback
 from typing import Any
 
@@ -37,6 +38,8 @@ class Outcome:
         self.roi_value: Any = 0.0
         self.result_bytes = MAX_FRAME
         self.recycle = False
+        # A process that serves one run may count for it.
+        self.counts_usage = False
 
     def fail(self, error_type: str, message: str, user_message: str = GENERIC) -> None:
         """Makes this a failure."""
@@ -80,16 +83,25 @@ class Outcome:
             "value": _number(self.roi_value),
         }
         text, _ = encode(head, mask)
-        variables = ",".join(f"{json.dumps(name)}:{value}" for name, value in self.variables.items()).encode()
-        channel.send(_channel.RESULT, text[:-1] + b',"variables":{' + variables + b'},"result":' + data + b"}")
+        variables = ",".join(f"{json.dumps(name)}:{value}" for name, value in self.variables.items())
+        tail = f',"usage":{self._usage()},"variables":{{{variables}}},"result":'
+        channel.send(_channel.RESULT, text[:-1] + tail.encode() + data + b"}")
 
     def _plain(self, kind: str) -> bytes:
         """The head of the common case, without a walk over what is empty."""
         return (
             f'{{"status":"{self.status}","recycle":false,"result_type":"{kind}","error_type":null,"error_message":null,'
             f'"user_message":null,"traceback":null,"time_saved":{_number(self.time_saved)!r},'
-            f'"value":{_number(self.roi_value)!r},"variables":{{}},"result":'
+            f'"value":{_number(self.roi_value)!r},"usage":{self._usage()},"variables":{{}},"result":'
         ).encode()
+
+    def _usage(self) -> str:
+        if not self.counts_usage:
+            return "null"
+        own, waited = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+        peak = max(own.ru_maxrss, waited.ru_maxrss) * 1024
+        seconds = own.ru_utime + own.ru_stime + waited.ru_utime + waited.ru_stime
+        return f'{{"peak_memory_bytes":{peak},"cpu_seconds":{seconds:.6f}}}'
 
     def _result(self, log: RunLog, mask: Mask) -> bytes:
         try:

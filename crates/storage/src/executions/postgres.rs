@@ -1,7 +1,7 @@
 //! The hot path on PostgreSQL: `UNNEST` batches with their event rows and metrics in one data-modifying statement.
 //!
-//! Each writer keeps one connection of its own: no pool hand-over and no ping between two batches. Rows are sorted by id; the bounds
-//! `BETWEEN $min AND $max` let the planner prune partitions.
+//! Each writer keeps one connection of its own: no pool hand-over, no ping and no planning between two batches. Rows are sorted by id; the
+//! bounds `BETWEEN $min AND $max` prune partitions when a statement starts.
 
 use super::{
     hot::{Claim, Guarded},
@@ -18,12 +18,18 @@ use bifrost_domain::{
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{
-    Arguments as _, PgConnection, PgPool, Postgres, Row,
+    Arguments as _, Executor as _, PgConnection, PgPool, Postgres, Row,
     error::BoxDynError,
     postgres::{PgArguments, PgRow},
 };
 use std::{collections::HashMap, collections::HashSet, sync::LazyLock};
 use uuid::Uuid;
+
+/// What a writer's connection plans by. A batch is always the same walk: the rows by primary key, one after the other, in the
+/// partitions that its bounds leave. With the other ways ruled out one plan fits every batch, however empty the tables were when it was made,
+/// and planning, which costs more than executing (docs/performance.md), is done once per connection.
+const PLANNING: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
+    SET enable_mergejoin = off";
 
 /// A connection that is kept between batches and replaced after an error. It is taken out of the pool for good: a pool counts
 /// what it lent, so that a small one would have nothing left for others, and closing it would wait for ever.
@@ -51,7 +57,9 @@ impl Kept {
                 Some(connection) => connection,
                 None => {
                     second = true;
-                    self.pool.acquire().await?.detach()
+                    let mut fresh = self.pool.acquire().await?.detach();
+                    fresh.execute(PLANNING).await?;
+                    fresh
                 }
             };
             let query = sqlx::query_with(sql, arguments().done()?);
