@@ -62,7 +62,7 @@ CREATE INDEX users_organization ON users (organization_id)
 ;;
 CREATE TABLE roles (
     id {uuid} PRIMARY KEY NOT NULL,
-    organization_id {uuid} REFERENCES organizations (id) ON DELETE CASCADE,
+    organization_id {uuid} REFERENCES organizations (id) ON DELETE RESTRICT,
     name varchar(100) NOT NULL,
     description varchar(1000),
     permissions {json} NOT NULL,

@@ -21,7 +21,7 @@ impl MigrationTrait for Migration {
 const UP: &str = r"
 CREATE TABLE workflows (
     id {uuid} PRIMARY KEY NOT NULL,
-    organization_id {uuid} REFERENCES organizations (id) ON DELETE SET NULL,
+    organization_id {uuid} REFERENCES organizations (id) ON DELETE RESTRICT,
     name varchar(200) NOT NULL UNIQUE,
     external_id varchar(200),
     path varchar(1024) NOT NULL,
@@ -35,7 +35,7 @@ CREATE TABLE workflows (
 ;;
 CREATE TABLE data_providers (
     id {uuid} PRIMARY KEY NOT NULL,
-    organization_id {uuid} REFERENCES organizations (id) ON DELETE SET NULL,
+    organization_id {uuid} REFERENCES organizations (id) ON DELETE RESTRICT,
     name varchar(200) NOT NULL UNIQUE,
     path varchar(1024) NOT NULL,
     function varchar(200) NOT NULL,
@@ -48,7 +48,7 @@ CREATE TABLE data_providers (
 ;;
 CREATE TABLE forms (
     id {uuid} PRIMARY KEY NOT NULL,
-    organization_id {uuid} REFERENCES organizations (id) ON DELETE CASCADE,
+    organization_id {uuid} REFERENCES organizations (id) ON DELETE RESTRICT,
     name varchar(200) NOT NULL,
     description varchar(2000),
     workflow_id {uuid} REFERENCES workflows (id) ON DELETE SET NULL,
@@ -77,7 +77,7 @@ CREATE INDEX form_roles_role ON form_roles (role_id)
 ;;
 CREATE TABLE schedules (
     id {uuid} PRIMARY KEY NOT NULL,
-    organization_id {uuid} REFERENCES organizations (id) ON DELETE CASCADE,
+    organization_id {uuid} REFERENCES organizations (id) ON DELETE RESTRICT,
     workflow_id {uuid} REFERENCES workflows (id) ON DELETE CASCADE,
     cron_expression varchar(200) NOT NULL,
     timezone varchar(64) NOT NULL,

@@ -21,7 +21,7 @@ impl MigrationTrait for Migration {
 const UP: &str = r"
 CREATE TABLE configs (
     id {uuid} PRIMARY KEY NOT NULL,
-    organization_id {uuid} REFERENCES organizations (id) ON DELETE CASCADE,
+    organization_id {uuid} REFERENCES organizations (id) ON DELETE RESTRICT,
     scope varchar(36) NOT NULL,
     key varchar(255) NOT NULL,
     type varchar(16) NOT NULL CHECK (type IN ('string', 'int', 'bool', 'json', 'secret')),
@@ -38,7 +38,7 @@ CREATE TABLE configs (
 ;;
 CREATE TABLE secrets (
     id {uuid} PRIMARY KEY NOT NULL,
-    organization_id {uuid} REFERENCES organizations (id) ON DELETE CASCADE,
+    organization_id {uuid} REFERENCES organizations (id) ON DELETE RESTRICT,
     scope varchar(36) NOT NULL,
     key varchar(255) NOT NULL,
     version integer NOT NULL,
@@ -51,7 +51,7 @@ CREATE TABLE secrets (
 ;;
 CREATE TABLE oauth_providers (
     id {uuid} PRIMARY KEY NOT NULL,
-    organization_id {uuid} REFERENCES organizations (id) ON DELETE CASCADE,
+    organization_id {uuid} REFERENCES organizations (id) ON DELETE RESTRICT,
     scope varchar(36) NOT NULL,
     connection_name varchar(100) NOT NULL,
     display_name varchar(255),

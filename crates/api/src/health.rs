@@ -47,6 +47,8 @@ pub struct Report {
     pub status: Status,
     /// The parts by name.
     pub components: BTreeMap<&'static str, Component>,
+    /// Why it is unhealthy: what the required parts that failed said.
+    pub reason: Option<String>,
 }
 
 /// Tells how what we stand on is.
@@ -116,7 +118,11 @@ impl CachedProbes {
             (false, true) => Status::Degraded,
             (false, false) => Status::Healthy,
         };
-        Report { status, components: answers.into_iter().map(|(probe, part)| (probe.name, part)).collect() }
+        let failed = answers.iter().filter(|(probe, part)| probe.required && part.status != Status::Healthy);
+        let reasons: Vec<String> = failed.filter_map(|(_, part)| part.detail.clone()).collect();
+        let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+        let components = answers.into_iter().map(|(probe, part)| (probe.name, part)).collect();
+        Report { status, components, reason }
     }
 }
 

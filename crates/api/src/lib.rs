@@ -14,7 +14,7 @@ pub mod routes;
 pub mod state;
 
 pub use layers::request::RequestId;
-pub use state::{ApiParts, ApiSettings, ApiState, DevBypass};
+pub use state::{AllowedOrigins, ApiParts, ApiSettings, ApiState, DevBypass};
 
 use axum::{
     Router,

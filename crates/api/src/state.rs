@@ -1,6 +1,6 @@
 //! What every handler may reach.
 
-use crate::{health::Probes, rate_limit::RateLimit};
+use crate::{health::Probes, live::Places, rate_limit::RateLimit};
 use bifrost_app::{
     App,
     auth::{Auth, Environment},
@@ -22,6 +22,15 @@ pub enum DevBypass {
     Always,
 }
 
+/// Which browser origins may call besides our own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// Any, without the browser's cookies: such a caller shows a token or a ticket.
+    Any,
+    /// These, e.g. `https://console.example`, with cookies.
+    List(Vec<String>),
+}
+
 /// What the API is told by the settings.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
@@ -32,8 +41,8 @@ pub struct ApiSettings {
     pub version: String,
     /// Larger bodies are refused, bytes.
     pub body_limit_bytes: usize,
-    /// Browser origins that may call besides our own, e.g. `https://console.example`.
-    pub allowed_origins: Vec<String>,
+    /// Browser origins that may call besides our own.
+    pub allowed_origins: AllowedOrigins,
     /// When a request without a token acts as the development user.
     pub dev_bypass: DevBypass,
     /// Where people reach this server; cookies are `Secure` when it is https.
@@ -42,20 +51,22 @@ pub struct ApiSettings {
     pub login_rate_per_minute: Option<NonZeroU32>,
     /// Whether the listener is bound to a loopback address.
     pub listens_on_loopback: bool,
-    /// A request takes at most so long, unless it waits for a run or streams.
+    /// A request takes at most so long, unless it waits for a run or streams; its body arrives within it in any case.
     pub request_timeout: Duration,
+    /// A live client takes a message within so long, or is cut off.
+    pub live_send_timeout: Duration,
 }
 
 impl ApiSettings {
     /// The contract's values for a server at `public_url`: 10 MiB bodies, 10 sign-ins a minute (no limit in tests), 30 s a
-    /// request, no bypass, no foreign origins.
+    /// request, 10 s a live message, no bypass, no foreign origins.
     #[must_use]
     pub fn new(environment: Environment, public_url: Url) -> Self {
         Self {
             environment,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             body_limit_bytes: 10 * 1024 * 1024,
-            allowed_origins: Vec::new(),
+            allowed_origins: AllowedOrigins::List(Vec::new()),
             dev_bypass: DevBypass::Off,
             public_url,
             login_rate_per_minute: match environment {
@@ -64,6 +75,7 @@ impl ApiSettings {
             },
             listens_on_loopback: false,
             request_timeout: Duration::from_secs(30),
+            live_send_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -109,6 +121,7 @@ pub struct ApiState {
     /// Ids.
     pub ids: SharedIds,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) live: Arc<Places>,
 }
 
 #[derive(Debug)]
@@ -137,6 +150,7 @@ impl ApiState {
                 refresh: RateLimit::new(rate),
                 register: RateLimit::new(rate),
             }),
+            live: Arc::default(),
         }
     }
 }

@@ -15,16 +15,22 @@ use bifrost_domain::{
 use bytes::Bytes;
 use chrono::Duration;
 use futures::{StreamExt, stream};
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration as StdDuration,
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 /// Publishes of one round of the relay that wait for their confirm at a time.
 const IN_FLIGHT: usize = 256;
 /// Dispatched and unclaimed rows at most, unless there are many slots.
 const SHALLOW: u32 = 64;
+
+/// How long a count that left nothing to publish is believed: meanwhile rows go to the relay without another count.
+const BACKLOG_FOR: StdDuration = StdDuration::from_millis(100);
 
 /// Knows how many rows this process may still publish by itself.
 #[derive(Debug, Default)]
@@ -33,6 +39,8 @@ pub struct Dispatcher {
     /// Rows that may be published and are not committed yet: no count in the store finds them.
     granted: AtomicI64,
     refill: Mutex<()>,
+    /// Until when the relay has everything.
+    backlog_until: std::sync::Mutex<Option<Instant>>,
 }
 
 /// The right to publish one row; held until the row is committed, when the store counts it.
@@ -53,18 +61,36 @@ impl Dispatcher {
         let grant = Grant(&self.granted);
         (self.budget.fetch_sub(1, Ordering::AcqRel) > 0).then_some(grant)
     }
+
+    /// Whether a count said lately that rows wait or the broker is full.
+    fn knows_backlog(&self) -> bool {
+        let until = *self.backlog_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn remember_backlog(&self, backlog: bool) {
+        *self.backlog_until.lock().unwrap_or_else(PoisonError::into_inner) =
+            backlog.then(|| Instant::now() + BACKLOG_FOR);
+    }
 }
 
 impl App {
     /// Whether a row that is accepted now may be published by this process: nothing waits, and the broker is shallow.
-    /// The answer costs nothing most of the time; once in a while it counts.
+    /// The answer costs nothing most of the time; once in a while it counts, under a backlog ten times a second at most.
     pub(crate) async fn may_dispatch(&self) -> Option<Grant<'_>> {
         if let Some(grant) = self.dispatcher.take() {
             return Some(grant);
         }
+        if self.dispatcher.knows_backlog() {
+            return None;
+        }
         let _one_counts = self.dispatcher.refill.lock().await;
+        // Whoever counted meanwhile counted for all that wait here.
         if let Some(grant) = self.dispatcher.take() {
             return Some(grant);
+        }
+        if self.dispatcher.knows_backlog() {
+            return None;
         }
         let budget = match self.shallow_budget().await {
             Ok(budget) => i64::from(budget),
@@ -72,6 +98,7 @@ impl App {
             Err(_) => 0,
         };
         self.dispatcher.budget.store(budget, Ordering::Release);
+        self.dispatcher.remember_backlog(budget == 0);
         self.dispatcher.take()
     }
 
@@ -126,6 +153,7 @@ impl App {
     /// The database is away, or the broker is: nothing is lost, the next round tries again.
     pub async fn relay(&self) -> Result<(usize, bool)> {
         if self.depth().await?.2 == 0 {
+            self.dispatcher.remember_backlog(false);
             return Ok((0, false));
         }
         // From here on this process publishes nothing on its own, but for what it has granted already.
@@ -188,4 +216,22 @@ async fn publish(broker: &dyn Broker, kind: Kind, id: ExecutionId) -> Result<(),
     let body =
         serde_json::to_vec(&RunMessage::new(id)).map_err(|error| BrokerError::Refused(error.to_string()))?;
     broker.publish(&Queue(kind.queue()), body.into()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_is_believed_for_a_moment() {
+        let dispatcher = Dispatcher::default();
+        assert!(!dispatcher.knows_backlog());
+        dispatcher.remember_backlog(true);
+        assert!(dispatcher.knows_backlog());
+        dispatcher.remember_backlog(false);
+        assert!(!dispatcher.knows_backlog());
+        let past = Instant::now();
+        *dispatcher.backlog_until.lock().expect("a lock") = Some(past);
+        assert!(!dispatcher.knows_backlog());
+    }
 }

@@ -5,6 +5,7 @@ use bifrost_domain::{
     clock::{SharedClock, SharedIds},
     error::{Error, Field, Result},
     ids::{AuditId, OrganizationId},
+    json::has_nul,
     organization::{Organization, OrganizationPatch, is_domain},
     policy::{
         Caller, Permit,
@@ -144,7 +145,7 @@ impl Organizations {
         Ok(changed)
     }
 
-    /// Deletes an organization that nobody belongs to.
+    /// Deletes an organization that nobody and nothing belongs to.
     ///
     /// # Errors
     /// Not found; conflict while people or data belong to it.
@@ -159,18 +160,13 @@ impl Organizations {
         if tx.find_organization(id).await?.is_none() {
             return Err(not_found());
         }
-        let people = tx.count_users_of(id).await?;
-        if people > 0 {
-            return Err(Error::conflict(format!(
-                "{people} people belong to this organization; delete or move them first, or set `is_active` to false"
-            ))
-            .with_code("organization_in_use"));
+        let belongings = tx.list_belongings(id).await?;
+        if !belongings.is_empty() {
+            return Err(in_use(&belongings.join(", ")));
         }
         let deleted = tx.delete_organization(permit, id).await.map_err(|error| match error {
-            // Somebody registered meanwhile, or other data belongs to it.
-            StoreError::Reference(_) => Error::conflict("something still belongs to this organization")
-                .with_code("organization_in_use")
-                .with_source(error),
+            // Somebody registered, or something was made, meanwhile.
+            StoreError::Reference(_) => in_use("something").with_source(error),
             other => other.into(),
         })?;
         if !deleted {
@@ -201,6 +197,13 @@ impl Organizations {
 
 fn not_found() -> Error {
     Error::not_found("organization")
+}
+
+fn in_use(what: &str) -> Error {
+    Error::conflict(format!(
+        "{what} of this organization would be lost; delete or move that first, or set `is_active` to false"
+    ))
+    .with_code("organization_in_use")
 }
 
 fn domain_taken(error: StoreError) -> Error {
@@ -242,7 +245,7 @@ fn check_settings(settings: &Value, fields: &mut Vec<Field>) {
         wrong("type", "must be an object".to_owned());
     } else if settings.to_string().len() > MAX_SETTINGS_BYTES {
         wrong("too_long", format!("must be at most {MAX_SETTINGS_BYTES} bytes of JSON"));
-    } else if settings.to_string().contains("\\u0000") {
+    } else if has_nul(settings) {
         wrong("format", "must not contain NUL".to_owned());
     }
 }

@@ -5,14 +5,14 @@
 use crate::App;
 use bifrost_domain::{
     error::{Error, Result},
-    execution::{Claimed, Finish, LogBatch, LogLevel, LogLine, ResultType, Status},
+    execution::{Claimed, Finish, LogBatch, ResultType, Status},
     ids::{ExecutionId, UserId, WorkerId},
     messages::{ExecutionEvent, Finished, HistoryEvent, topics},
     scope::Scope,
 };
 use bifrost_storage::{
     executions::hot::{Claim, Guarded},
-    executions::transitions::Lost,
+    executions::transitions::{Lost, Reaped, Reaping},
     workers::NewWorker,
 };
 use chrono::Duration;
@@ -109,6 +109,15 @@ impl App {
             self.announce_history(run.scope, id, Status::Running, &run.workflow_name, run.executed_by);
         }
         Ok(claimed)
+    }
+
+    /// Whether the worker's lease is valid.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn holds_lease(&self, worker: WorkerId) -> Result<bool> {
+        let living = self.reader.list_live_workers(self.doors.clock.now()).await?;
+        Ok(living.iter().any(|one| one.id == worker))
     }
 
     /// Stores log lines, then announces them.
@@ -248,22 +257,33 @@ impl App {
         Ok(lost.len())
     }
 
-    /// Takes runs that the store says `worker` has and that the worker knows nothing of (the answer to a claim was lost with its
-    /// connection): those of them that were unknown in the round before as well. Returns the unknown ones, for the next round.
+    /// Takes runs that the store says `worker` has and that the worker knows nothing of, and did not in the round before either. One that
+    /// it never began (the answer to its claim was lost with the connection) is handed back whatever its policy says; one that it began and could not
+    /// store the end of is lost. Returns the unknown ones, for the next round.
     ///
     /// # Errors
     /// The database is away; the next round goes on.
     pub async fn reap_orphans(
         &self,
         worker: WorkerId,
-        is_known: impl Fn(ExecutionId) -> bool + Send,
+        knows: impl Fn(ExecutionId) -> Known + Send,
         unknown_before: &[(ExecutionId, i32)],
     ) -> Result<Vec<(ExecutionId, i32)>> {
         let runs = self.doors.store.list_runs_of(worker).await?;
         let mut unknown = Vec::new();
-        for mut run in runs.into_iter().filter(|run| !is_known(run.id)) {
+        for run in runs {
+            let known = knows(run.id);
+            if known == Known::Running {
+                continue;
+            }
             if unknown_before.contains(&(run.id, run.attempt)) {
-                run.last_sequence = run.last_sequence.max(self.reader.last_sequence(run.id).await?);
+                if known == Known::Never
+                    && self
+                        .retry(run.id, run.attempt, Duration::zero(), "NotBegun", run.last_sequence)
+                        .await?
+                {
+                    continue;
+                }
                 self.reap_one(&run).await?;
             } else {
                 unknown.push((run.id, run.attempt));
@@ -275,37 +295,34 @@ impl App {
     async fn reap_one(&self, lost: &Lost) -> Result<()> {
         const MESSAGE: &str = "the worker that ran it went away";
         let now = self.doors.clock.now();
+        let delay = lost
+            .retry_policy
+            .as_ref()
+            .and_then(|policy| policy.delay_after(lost.attempt, Some("WorkerLost")));
+        let reaping = Reaping {
+            not_before: delay.map(|delay| now + Duration::from_std(delay).unwrap_or(Duration::zero())),
+            error_type: "WorkerLost",
+            error_message: MESSAGE,
+            user_message: MESSAGE,
+            line: |status| match status {
+                Status::Pending => "the worker that ran it went away; it is tried again",
+                Status::Cancelled => "the worker went away while the run was being cancelled",
+                _ => MESSAGE,
+            },
+        };
+        let Some(Reaped { status, sequence }) = self.doors.store.reap_execution(lost, &reaping, now).await?
+        else {
+            return Ok(());
+        };
         tracing::warn!(execution.id = %lost.id, attempt = lost.attempt, worker.id = %lost.worker_id, "its worker is gone");
-        self.doors.store.note_worker_lost(lost, now).await?;
-        let cancelled = lost.status == Status::Cancelling;
-        let delay = if cancelled {
-            None
+        self.publish(&topics::execution(lost.id), &ExecutionEvent::Log { sequence });
+        if status == Status::Pending {
+            self.publish(&topics::execution(lost.id), &ExecutionEvent::Status { status });
+            self.wake_relay();
         } else {
-            lost.retry_policy.as_ref().and_then(|policy| policy.delay_after(lost.attempt, Some("WorkerLost")))
-        };
-        let sequence = lost.last_sequence + 1;
-        let text = match (cancelled, delay) {
-            (true, _) => "the worker went away while the run was being cancelled",
-            (false, Some(_)) => "the worker that ran it went away; it is tried again",
-            (false, None) => MESSAGE,
-        };
-        let line = LogLine {
-            sequence,
-            level: LogLevel::Error,
-            message: text.to_owned(),
-            metadata: None,
-            timestamp: now,
-        };
-        self.write_logs(LogBatch { id: lost.id, attempt: lost.attempt, lines: vec![line] }).await?;
-        if let Some(delay) = delay {
-            let delay = Duration::from_std(delay).unwrap_or(Duration::zero());
-            if self.retry(lost.id, lost.attempt, delay, "WorkerLost", sequence).await? {
-                return Ok(());
-            }
+            self.announce_end(lost.id, status);
+            self.announce_history(lost.scope, lost.id, status, &lost.workflow_name, lost.executed_by);
         }
-        let status = if cancelled { Status::Cancelled } else { Status::Failed };
-        let ending = Ending::by_platform(status, "WorkerLost", MESSAGE, sequence);
-        self.finish(&claimed_of(lost), ending).await?;
         Ok(())
     }
 
@@ -347,25 +364,15 @@ impl App {
     }
 }
 
-fn claimed_of(lost: &Lost) -> Claimed {
-    Claimed {
-        id: lost.id,
-        attempt: lost.attempt,
-        kind: bifrost_domain::execution::Kind::Workflow,
-        scope: lost.scope,
-        workflow_id: None,
-        workflow_name: lost.workflow_name.clone(),
-        executed_by: lost.executed_by,
-        executed_by_name: String::new(),
-        executed_by_email: String::new(),
-        is_platform_admin: false,
-        input: Value::Null,
-        code: None,
-        timeout_seconds: 1,
-        retry_policy: None,
-        started_at: lost.started_at,
-        last_sequence: lost.last_sequence,
-    }
+/// What a worker knows of a run that the store says it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// It is under way.
+    Running,
+    /// It was begun here, and its end could not be stored.
+    Begun,
+    /// It was never begun here.
+    Never,
 }
 
 impl App {

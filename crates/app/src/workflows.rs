@@ -102,14 +102,19 @@ impl App {
     }
 
     /// Makes the catalog equal to what a worker found in the workspace. Of two definitions with one name the one in the later
-    /// file is left out and reported. Returns the issues that were added here.
+    /// file is left out and reported, and so is what the database cannot keep. Returns the issues that were added here.
     ///
     /// # Errors
     /// The database is away: the caller tries again.
     pub async fn sync_workspace(&self, report: &WorkspaceReport) -> Result<Vec<(String, Issue)>> {
-        let (declared, issues) = declared_of(report);
+        let (declared, mut issues) = declared_of(report);
         let ids = self.doors.ids.clone();
-        let changed = self.doors.store.sync_catalog(&declared, || ids.next(), self.doors.clock.now()).await?;
+        let synced = self.doors.store.sync_catalog(&declared, || ids.next(), self.doors.clock.now()).await?;
+        issues.extend(synced.refused.into_iter().map(|(one, reason)| {
+            let message = format!("the workflow is not used: {reason}");
+            (one.path, Issue { line: one.definition.line, message, severity: Severity::Error })
+        }));
+        let changed = synced.changed;
         if changed > 0 {
             self.catalog.recent.clear();
             self.doors.bus.publish(topics::WORKFLOWS, Bytes::new());

@@ -23,6 +23,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 on_both_databases![
     a_hundred_refreshes_of_one_token_get_one_successor,
     the_first_registration_is_the_admin_and_only_one_is_first,
+    production_does_not_start_with_the_passwords_of_development,
 ];
 
 const KEY: &str = "q8Zr2LwXc7VbN1mK5tYhG3fD9sJ4pA6e";
@@ -145,6 +146,40 @@ async fn the_first_registration_is_the_admin_and_only_one_is_first(db: TestDatab
     assert_eq!((admin.is_superuser, admin.user_type), (true, UserType::Platform));
     assert!(refused.iter().all(|refusal| refusal.as_ref().is_err_and(|error| error.kind == Kind::Forbidden)));
     assert!(!world.auth.status().await.expect("status").needs_setup);
+}
+
+async fn production_does_not_start_with_the_passwords_of_development(db: TestDatabase) {
+    let production = |dev_user: Option<DevUser>| {
+        world(&db, AuthSettings { dev_user, ..AuthSettings::new(KEY.into(), Environment::Production) })
+    };
+    let refused = async |dev_user: Option<DevUser>| {
+        let error = production(dev_user).auth.refuse_known_passwords().await.expect_err("a known password");
+        assert_eq!(error.kind, Kind::Conflict);
+        assert!(!error.message.contains('\n'), "one line: {error}");
+        error.message.into_owned()
+    };
+    let dev_user = |email: &str, password: &str| {
+        Some(DevUser { email: email.into(), password: password.to_owned().into() })
+    };
+    let developing = |dev_user| world(&db, AuthSettings { dev_user, ..settings() });
+    production(None).auth.refuse_known_passwords().await.expect("an empty database");
+
+    developing(dev_user("admin@localhost", "admin")).signed_in().await;
+    let said = refused(None).await;
+    assert!(said.contains("admin@localhost") && said.contains("DEV_USER_PASSWORD"), "{said}");
+    refused(dev_user("ann@acme.example", "another")).await;
+
+    // With another password in development the account is an account; unless production is given that password too.
+    developing(dev_user("admin@localhost", "a good one")).auth.ensure_dev_user().await.expect("changed");
+    production(None).auth.refuse_known_passwords().await.expect("nobody knows it");
+    refused(dev_user("admin@localhost", "a good one")).await;
+
+    // The same for the address that the settings name, and for no other.
+    developing(dev_user("ann@acme.example", "admin")).auth.ensure_dev_user().await.expect("made");
+    production(None).auth.refuse_known_passwords().await.expect("an address that is not known");
+    assert!(refused(dev_user("Ann@acme.example", "x")).await.contains("ann@acme.example"));
+    let elsewhere = AuthSettings::new(KEY.into(), Environment::Testing);
+    world(&db, elsewhere).auth.refuse_known_passwords().await.expect("production alone");
 }
 
 #[tokio::test]

@@ -66,8 +66,8 @@ async fn serve(settings: &Settings) -> Result<()> {
     let listener = if role == Role::Jobs { None } else { Some(api::bind(settings).await?) };
     let stop = stop_signal()?;
     let opened = open(settings, role).await?;
-    let worker = if role == Role::Api { None } else { Some(worker::start(settings, &opened).await?) };
-    let grace = settings.server.shutdown_grace;
+    let worker =
+        if role == Role::Api { None } else { Some(worker::start(settings, &opened, stop.clone()).await?) };
     match listener {
         Some(listener) => {
             let address = listener.local_addr().context("the listener has no address")?;
@@ -76,8 +76,7 @@ async fn serve(settings: &Settings) -> Result<()> {
                 welcome(settings, address.port());
             }
             tracing::info!(address = %address, environment = settings.environment.as_str(), "serving");
-            let served = api::serve(listener, state, &opened, stop, grace);
-            served.await?;
+            api::serve(listener, state, &opened, stop, &settings.server).await;
         }
         None => {
             tracing::info!("working");

@@ -4,12 +4,13 @@ use anyhow::{Context, Result};
 use bifrost_boot::{Opened, settings::Settings};
 use bifrost_jobs::{Worker, WorkerSettings};
 use std::sync::Arc;
+use tokio::sync::watch;
 
-/// Starts it, and says in the log which walls around runs are missing on this machine.
+/// Starts it, and says in the log which walls around runs are missing on this machine (unless `stop` comes first).
 ///
 /// # Errors
 /// When the database is away, or nothing was opened for a worker.
-pub async fn start(settings: &Settings, opened: &Opened) -> Result<Arc<Worker>> {
+pub async fn start(settings: &Settings, opened: &Opened, stop: watch::Receiver<bool>) -> Result<Arc<Worker>> {
     let python = opened.python.clone().context("no Python runtime was opened")?;
     let limits = &settings.worker.limits;
     let worker_settings = WorkerSettings {
@@ -26,7 +27,7 @@ pub async fn start(settings: &Settings, opened: &Opened) -> Result<Arc<Worker>> 
         Worker::start(opened.app.clone(), python.clone(), python, worker_settings, opened.worker_ids())
             .await
             .context("the worker cannot be registered")?;
-    opened.say_walls_when_ready();
+    opened.say_walls_when_ready(stop);
     Ok(worker)
 }
 

@@ -140,6 +140,7 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
         .as_ref()
         .map(|user| auth::DevUser { email: user.email.clone(), password: user.password.clone() });
     let auth = Arc::new(Auth::new(store.clone(), clock.clone(), ids.clone(), auth_settings));
+    auth.refuse_known_passwords().await?;
     auth.ensure_system_user().await.context("the system user cannot be made")?;
     auth.ensure_dev_user().await.context("the development user cannot be made")?;
     let organizations = Organizations::new(store.clone(), clock.clone(), ids.clone());

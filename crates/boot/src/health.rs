@@ -4,7 +4,13 @@ use crate::{
     Opened,
     settings::{BrokerChoice, BusChoice, Database, Settings},
 };
+use bifrost_migration::{Migrator, MigratorTrait};
+use bifrost_storage::Store;
+use chrono::{DateTime, Duration, Utc};
 use std::{pin::Pin, sync::Arc};
+
+/// Partitions have to reach so many days ahead: a run that is accepted today may be written for days.
+const PARTITION_DAYS: i64 = 2;
 
 /// What a part answered: something worth knowing, or why it failed (shown to everybody who reaches the server).
 pub type Answer = Pin<Box<dyn Future<Output = Result<Option<String>, String>> + Send>>;
@@ -33,6 +39,37 @@ where
     Part { name, required, ask: Box::new(move || Box::pin(ask())) }
 }
 
+/// Whether the database can serve this program: it answers, has every migration that the program knows, and on PostgreSQL the
+/// partitions of the days ahead. Three short reads over open connections; who asks keeps the answer for a second.
+///
+/// # Errors
+/// Which of these does not hold.
+pub async fn database_ready(store: &Store, now: DateTime<Utc>) -> Result<(), String> {
+    let away = |_| "the database does not answer".to_owned();
+    store.db().probe().await.map_err(away)?;
+    let applied = match store.applied_migrations().await {
+        Ok(applied) => applied,
+        Err(error) if error.is_away() => return Err(away(error)),
+        Err(_) => return Err("migrations are missing: the database has no schema".to_owned()),
+    };
+    let missing: Vec<String> = Migrator::migrations()
+        .iter()
+        .map(|migration| migration.name().to_owned())
+        .filter(|name| !applied.contains(name))
+        .collect();
+    if let Some(first) = missing.first() {
+        return Err(format!("migrations are missing: {} of them, the first is {first}", missing.len()));
+    }
+    let missing =
+        store.find_missing_partition(now, now + Duration::days(PARTITION_DAYS)).await.map_err(away)?;
+    match missing {
+        Some(name) => Err(format!(
+            "partitions do not reach {PARTITION_DAYS} days ahead: {name} is missing; is a worker running?"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// The parts of what was opened.
 #[must_use]
 pub fn parts(settings: &Settings, opened: &Opened) -> Vec<Part> {
@@ -47,15 +84,11 @@ pub fn parts(settings: &Settings, opened: &Opened) -> Vec<Part> {
         Arc::clone(&opened.objects),
     );
     let (reader, clock) = (opened.store.reader(), opened.clock.clone());
+    let now = opened.clock.clone();
     vec![
         part("database", true, move || {
-            let store = store.clone();
-            async move {
-                let answer = store.db().probe().await;
-                answer
-                    .map(|()| Some(database.to_owned()))
-                    .map_err(|_| "the database does not answer".to_owned())
-            }
+            let (store, now) = (store.clone(), now.now());
+            async move { database_ready(&store, now).await.map(|()| Some(database.to_owned())) }
         }),
         part("broker", false, move || {
             let broker = Arc::clone(&broker);

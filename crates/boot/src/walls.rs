@@ -2,17 +2,29 @@
 
 use crate::Opened;
 use bifrost_domain::ports::python::PythonRuntime;
+use tokio::sync::watch;
 
 impl Opened {
     /// Waits in the background until Python is ready and logs its version, the walls that stand, and those that are missing.
-    pub fn say_walls_when_ready(&self) {
+    /// Once `stop` says that the process is to end, nobody waits for Python any more.
+    pub fn say_walls_when_ready(&self, stop: watch::Receiver<bool>) {
         let Some(python) = self.python.clone() else { return };
         tokio::spawn(async move {
-            match python.ready().await {
-                Ok(()) => say_walls(python.as_ref()),
-                Err(error) => tracing::error!(error = %error, "Python is not ready; runs wait"),
+            match unless_stopped(python.ready(), stop).await {
+                Some(Ok(())) => say_walls(python.as_ref()),
+                Some(Err(error)) => tracing::error!(error = %error, "Python is not ready; runs wait"),
+                None => {}
             }
         });
+    }
+}
+
+/// What `ready` gives, or nothing when `stop` came first: a runtime that is taken down while it starts says that it failed.
+async fn unless_stopped<T>(ready: impl Future<Output = T>, mut stop: watch::Receiver<bool>) -> Option<T> {
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => None,
+        outcome = ready => Some(outcome),
     }
 }
 
@@ -28,5 +40,25 @@ fn say_walls(python: &dyn PythonRuntime) {
     }
     for package in &info.left_out {
         tracing::warn!(package = %package, "not imported ahead");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unless_stopped;
+    use std::future::{pending, ready};
+    use tokio::sync::watch;
+
+    #[tokio::test]
+    async fn a_failure_counts_only_while_nobody_asked_to_stop() {
+        let (sender, receiver) = watch::channel(false);
+        assert_eq!(
+            unless_stopped(ready(Err::<(), _>("no Python")), receiver.clone()).await,
+            Some(Err("no Python"))
+        );
+        let waiting = tokio::spawn(unless_stopped(pending::<()>(), receiver.clone()));
+        sender.send(true).expect("somebody listens");
+        assert_eq!(waiting.await.expect("it ends"), None);
+        assert_eq!(unless_stopped(ready(Err::<(), _>("the runtime is shut down")), receiver).await, None);
     }
 }

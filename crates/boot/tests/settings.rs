@@ -64,6 +64,7 @@ fn each_value_past_its_bound_is_one_problem_of_that_variable() {
         ("ALLOWED_ORIGINS", &["example.org", "https://a/path", "*,https://a", &origins]),
         ("BODY_LIMIT_BYTES", &["1023", "1073741825", "10MB"]),
         ("SYNC_WAIT_MAX", &["0", "3601"]),
+        ("KEEP_ALIVE_SECONDS", &["0", "3601"]),
         ("SHUTDOWN_GRACE_SECONDS", &["3601", "-1"]),
         (
             "DATABASE_URL",
@@ -133,6 +134,7 @@ fn each_bound_itself_is_accepted() {
         ("PORT", ["1", "65535"]),
         ("BODY_LIMIT_BYTES", ["1024", "1073741824"]),
         ("SYNC_WAIT_MAX", ["1", "3600"]),
+        ("KEEP_ALIVE_SECONDS", ["1", "3600"]),
         ("SHUTDOWN_GRACE_SECONDS", ["0", "3600"]),
         ("DATABASE_POOL_MIN_SIZE", ["0", "16"]),
         ("DATABASE_POOL_MAX_SIZE", ["1", "1000"]),
@@ -212,7 +214,8 @@ fn production_names_everything_that_is_unsafe() {
         ("PUBLIC_URL", "https://bifrost.example.org"),
     ]);
     let settings = Settings::from_map(&map(&safe), Mode::Api).expect("a safe production");
-    assert!(settings.identity.dev_user.is_none());
+    // Nobody is made of it: production does not start while an account has it.
+    assert_eq!(settings.identity.dev_user.expect("what was given").email, "admin@localhost");
     assert_eq!(settings.identity.dev_bypass, DevBypass::Off);
     assert!(!settings.identity.registration_enabled);
     assert!(settings.server.cookies_secure());
@@ -221,6 +224,16 @@ fn production_names_everything_that_is_unsafe() {
         "{:?}",
         settings.warnings
     );
+    assert!(!settings.warnings.iter().any(|line| line.contains("PUBLIC_URL")), "{:?}", settings.warnings);
+    for public_url in ["", "http://bifrost.example.org"] {
+        let pairs: Vec<_> = safe
+            .iter()
+            .map(|&(name, value)| (name, if name == "PUBLIC_URL" { public_url } else { value }))
+            .collect();
+        let warnings = Settings::from_map(&map(&pairs), Mode::Api).expect("accepted").warnings;
+        let said: Vec<_> = warnings.iter().filter(|line| line.contains("PUBLIC_URL")).collect();
+        assert!(said.len() == 1 && said[0].contains("without Secure"), "{public_url}: {warnings:?}");
+    }
 }
 
 #[test]

@@ -48,6 +48,40 @@ pub enum ParameterType {
     Datetime,
 }
 
+/// What a value has to look like besides its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParameterFormat {
+    /// A JSON object.
+    Object,
+    /// A time of day.
+    Time,
+    /// A UUID.
+    Uuid,
+    /// A decimal number, as text.
+    Decimal,
+}
+
+/// What each item of a list has to be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ItemType {
+    /// Declared type.
+    #[serde(rename = "type")]
+    pub parameter_type: ParameterType,
+    /// Whether an item may be null.
+    #[serde(default)]
+    pub optional: bool,
+    /// The only values allowed.
+    #[serde(default)]
+    pub options: Option<Vec<ParameterOption>>,
+    /// What it looks like besides.
+    #[serde(default)]
+    pub format: Option<ParameterFormat>,
+    /// Of an item that is a list: its items.
+    #[serde(default)]
+    pub items: Option<Box<ItemType>>,
+}
+
 /// One choice of a parameter with options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ParameterOption {
@@ -79,6 +113,12 @@ pub struct Parameter {
     /// The only values allowed.
     #[serde(default)]
     pub options: Option<Vec<ParameterOption>>,
+    /// What it looks like besides its type.
+    #[serde(default)]
+    pub format: Option<ParameterFormat>,
+    /// Of a list: its items.
+    #[serde(default)]
+    pub items: Option<ItemType>,
     /// Help for the person who fills it in.
     #[serde(default)]
     pub help_text: Option<String>,

@@ -352,7 +352,7 @@ pub struct Execution {
     pub executed_by_name: String,
     /// Where it stands.
     pub status: Status,
-    /// Converted parameters.
+    /// Converted parameters; null in lists.
     pub input: Value,
     /// Result as JSON text, when it is inline and was asked for.
     pub result: Option<String>,

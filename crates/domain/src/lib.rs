@@ -13,6 +13,7 @@ pub mod definition;
 pub mod error;
 pub mod execution;
 pub mod ids;
+pub mod json;
 pub mod messages;
 pub mod organization;
 pub mod parameters;

@@ -77,6 +77,14 @@ impl Caller {
     pub fn has(&self, permission: &str) -> bool {
         self.is_platform_admin || self.permissions.contains(permission)
     }
+
+    /// Whether `other` is the same person with the same rights in the same scope.
+    #[must_use]
+    pub fn has_rights_of(&self, other: &Self) -> bool {
+        (self.user_id, self.is_platform_admin, self.scope)
+            == (other.user_id, other.is_platform_admin, other.scope)
+            && self.permissions == other.permissions
+    }
 }
 
 /// Who is allowed by an action's rule.
@@ -137,6 +145,8 @@ pub mod actions {
         ReadAllExecutions = "executions.read_all", Permission;
         /// Cancel the own executions.
         CancelExecutions = "executions.cancel", Member;
+        /// Cancel everybody's executions of the organization.
+        CancelAllExecutions = "executions.cancel_all", Permission;
         /// Change configuration values.
         WriteConfig = "config.write", Permission;
         /// See configuration values.
@@ -255,6 +265,12 @@ pub fn visible_workflows(caller: &Caller) -> Visibility {
     Visibility { scope: (!all).then_some(caller.scope), only_of: None, internal: caller.is_platform_admin }
 }
 
+/// What `caller` may see of forms: as of workflows.
+#[must_use]
+pub fn visible_forms(caller: &Caller) -> Visibility {
+    visible_workflows(caller)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +319,33 @@ mod tests {
         );
         assert!(authorize::<actions::RunCode>(&runner).is_err());
         assert!(authorize::<actions::ReadExecutions>(&member).is_ok());
+        // Reading everybody's is not ending everybody's.
+        let reader = caller(false, Some(home), &["executions.read_all"]);
+        assert!(authorize::<actions::CancelAllExecutions>(&reader).is_err());
+        assert!(
+            authorize::<actions::CancelAllExecutions>(&caller(false, Some(home), &["executions.cancel_all"]))
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn rights_differ_by_person_rank_scope_and_permission() {
+        let [home, other] = [(); 2].map(|()| OrganizationId::from_uuid(SystemIds.next()));
+        let ann = caller(false, Some(home), &["executions.run"]);
+        assert!(ann.has_rights_of(&ann.clone()));
+        let changes: [fn(&mut Caller); 4] = [
+            |ann| ann.user_id = UserId::from_uuid(SystemIds.next()),
+            |ann| ann.is_platform_admin = true,
+            |ann| ann.scope = Scope::Global,
+            |ann| ann.permissions = BTreeSet::new(),
+        ];
+        for change in changes {
+            let mut changed = ann.clone();
+            change(&mut changed);
+            assert!(!ann.has_rights_of(&changed), "{changed:?}");
+        }
+        let moved = Caller { scope: Scope::Organization(other), ..ann.clone() };
+        assert!(!moved.has_rights_of(&ann));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use crate::{Worker, run};
 use bifrost_domain::{
-    error::Kind as ErrorKind,
-    execution::{Isolation, Kind},
+    error::{Error, Kind as ErrorKind, Result},
+    execution::{Claimed, Isolation, Kind},
     ids::ExecutionId,
     messages::RunMessage,
     ports::broker::{Delivery, Queue, Settle},
@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 /// Deliveries wait for a slot at most so long; then the subscription is given up, which returns what it holds, until a
 /// slot is free (RabbitMQ closes channels that hold a delivery for 30 minutes).
 const SLOT_PATIENCE: Duration = Duration::from_secs(5);
-/// A claim is tried again while the database is away, at most so long.
+/// A claim is tried again while the database is away or the worker has no lease, at most so long; then the message goes back.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -88,12 +88,39 @@ async fn handle(worker: &Arc<Worker>, delivery: Delivery, permit: OwnedSemaphore
     drop(permit);
 }
 
+/// Counts a delivery among those that are being claimed: until its answer is here, nobody may think that the worker does not know the run.
+struct Claiming<'a> {
+    worker: &'a Worker,
+    id: ExecutionId,
+}
+
+impl<'a> Claiming<'a> {
+    fn enter(worker: &'a Worker, id: ExecutionId) -> Self {
+        *worker.claiming.entry(id).or_default() += 1;
+        Self { worker, id }
+    }
+}
+
+impl Drop for Claiming<'_> {
+    fn drop(&mut self) {
+        self.worker.claiming.remove_if_mut(&self.id, |_, count| {
+            *count -= 1;
+            *count == 0
+        });
+    }
+}
+
 async fn claim_and_run(worker: &Arc<Worker>, id: ExecutionId, settle: Settle) {
+    let _claiming = Claiming::enter(worker, id);
     let started = tokio::time::Instant::now();
     let claimed = loop {
-        match worker.app.claim(id, worker.id()).await {
+        match claim(worker, id).await {
             Ok(claimed) => break claimed,
-            Err(error) if error.kind == ErrorKind::Unavailable && started.elapsed() < CLAIM_PATIENCE => {
+            Err(error) if error.kind == ErrorKind::Unavailable => {
+                if started.elapsed() > CLAIM_PATIENCE || worker.closing.is_cancelled() {
+                    settle.requeue();
+                    return;
+                }
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error) => {
@@ -108,4 +135,14 @@ async fn claim_and_run(worker: &Arc<Worker>, id: ExecutionId, settle: Settle) {
     if let Some(claimed) = claimed {
         run::run(worker, claimed).await;
     }
+}
+
+/// The run, unless somebody else has it. A refusal because of the worker's own lease is no such answer: it will register anew.
+async fn claim(worker: &Worker, id: ExecutionId) -> Result<Option<Claimed>> {
+    let own = worker.id();
+    let claimed = worker.app.claim(id, own).await?;
+    if claimed.is_none() && !worker.app.holds_lease(own).await? {
+        return Err(Error::unavailable("the worker has no lease"));
+    }
+    Ok(claimed)
 }

@@ -1,8 +1,10 @@
 //! The worker's lease, and what comes with its period: cancels that a lost message would have left running.
 
 use crate::{Worker, chrono_duration};
+use bifrost_app::worker::Known;
 use bifrost_domain::{
-    ids::WorkerId,
+    error::Error,
+    ids::{ExecutionId, WorkerId},
     messages::{CancelAsked, topics},
     ports::{bus::Signal, python::Stop},
 };
@@ -31,12 +33,15 @@ pub(crate) async fn run(worker: Arc<Worker>, slots: usize, next_id: impl Fn() ->
         }
         // The lease counts from before the statement was sent: the children's clock never runs later than the row's.
         let asked = Instant::now();
-        match worker.app.renew_worker(worker.id(), chrono_duration(lease)).await {
+        let renewing = worker.app.renew_worker(worker.id(), chrono_duration(lease));
+        // A connection that hangs must not hold up the next try.
+        let renewed = tokio::time::timeout(lease / 4, renewing).await;
+        match renewed.unwrap_or_else(|_| Err(Error::unavailable("the database did not answer in time"))) {
             Ok(true) => {
                 worker.runtime.renew_lease(for_children(lease).saturating_sub(asked.elapsed()));
                 end_cancelled(&worker).await;
-                let is_known = |id| worker.running.contains_key(&id);
-                match worker.app.reap_orphans(worker.id(), is_known, &unknown).await {
+                let knows = |id| worker.knows(id);
+                match worker.app.reap_orphans(worker.id(), knows, &unknown).await {
                     Ok(runs) => unknown = runs,
                     Err(error) => tracing::debug!(error = %error, "orphaned runs were not looked up"),
                 }
@@ -71,7 +76,17 @@ async fn end_cancelled(worker: &Worker) {
 }
 
 impl Worker {
-    fn cancel(&self, id: bifrost_domain::ids::ExecutionId) {
+    fn knows(&self, id: ExecutionId) -> Known {
+        if self.claiming.contains_key(&id) || self.running.contains_key(&id) {
+            Known::Running
+        } else if self.unfinished.contains(&id) {
+            Known::Begun
+        } else {
+            Known::Never
+        }
+    }
+
+    fn cancel(&self, id: ExecutionId) {
         if let Some(run) = self.running.get(&id) {
             run.send_if_modified(|stop| {
                 let first = *stop == Stop::No;

@@ -29,7 +29,7 @@ use bifrost_domain::{
     ids::{ExecutionId, WorkerId},
     ports::python::{PythonRuntime, Stop, Workspace},
 };
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -70,6 +70,10 @@ pub struct Worker {
     /// Changes when a lease ended and the worker had to register again.
     id: Mutex<WorkerId>,
     running: DashMap<ExecutionId, watch::Sender<Stop>>,
+    /// Asked for, and not yet registered as running or refused: how many deliveries of each.
+    claiming: DashMap<ExecutionId, usize>,
+    /// Begun here and gone from `running` without a stored end.
+    unfinished: DashSet<ExecutionId>,
     admission: Arc<Semaphore>,
     runs: TaskTracker,
     duties: TaskTracker,
@@ -105,6 +109,8 @@ impl Worker {
             admission: Arc::new(Semaphore::new(slots)),
             id: Mutex::new(next_id()),
             running: DashMap::new(),
+            claiming: DashMap::new(),
+            unfinished: DashSet::new(),
             runs: TaskTracker::new(),
             duties: TaskTracker::new(),
             closing: CancellationToken::new(),

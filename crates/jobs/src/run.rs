@@ -10,7 +10,9 @@ use bifrost_domain::{
     error::Kind as ErrorKind,
     execution::{Claimed, Isolation, LogLevel, Status},
     ids::ExecutionId,
-    ports::python::{Call, CallContext, CallOrganization, End, Event, Returned, Stop, Target},
+    ports::python::{
+        Call, CallContext, CallOrganization, End, Event, Returned, Stop, Target, WorkspaceReport,
+    },
 };
 use serde_json::{Map, Value};
 use std::{sync::Arc, time::Duration};
@@ -22,15 +24,28 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const STORE_PATIENCE: Duration = Duration::from_secs(600);
 /// Attempts that could not even be started before the run is given up.
 const START_ATTEMPTS: i32 = 5;
+/// The same for a workflow that this worker does not have: another may have seen the newest file already, and this one does in a moment.
+const MISSING_ATTEMPTS: i32 = 3;
+/// How long a run waits for the worker's first look at its workspace.
+const SCAN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What everybody reads of faults whose causes are paths and internals of this machine.
+const NOT_STARTED: &str = "the run could not be started; an administrator can see why";
+const BROKEN: &str = "the run ended without a result; an administrator can see why";
 
 /// Takes a run out of the list when its task ends, also by a panic.
 struct Registered<'a> {
     worker: &'a Worker,
     id: ExecutionId,
+    /// Its end is in the store, or is another attempt's business.
+    is_concluded: bool,
 }
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
+        if !self.is_concluded {
+            self.worker.unfinished.insert(self.id);
+        }
         self.worker.running.remove(&self.id);
     }
 }
@@ -38,31 +53,36 @@ impl Drop for Registered<'_> {
 pub(crate) async fn run(worker: &Arc<Worker>, claimed: Claimed) {
     let (stop, stopped) = watch::channel(Stop::No);
     worker.running.insert(claimed.id, stop);
-    let _registered = Registered { worker, id: claimed.id };
+    let mut registered = Registered { worker, id: claimed.id, is_concluded: false };
     let bounds = Bounds { lines: worker.settings.log_max_lines, line_bytes: worker.settings.log_line_bytes };
     let mut log =
         LogSink::new(worker.app.clone(), claimed.id, claimed.attempt, claimed.last_sequence, bounds);
-    let ended = match call_of(worker, &claimed).await {
-        Ok(call) => follow(worker, &claimed, call, stopped.clone(), &mut log).await,
-        Err(message) => {
-            log.say(LogLevel::Error, message.clone());
-            Ended { end: End::NotStarted(message), final_without_retry: true, ..Ended::default() }
-        }
+    let ended = match call_of(worker, &claimed, stopped.clone()).await {
+        Ok(call) => follow(worker, &claimed, call, stopped, &mut log).await,
+        Err(NoCall { end, is_missing }) => Ended { end, is_missing, ..Ended::default() },
     };
-    conclude(worker, &claimed, ended, &mut log).await;
+    registered.is_concluded = conclude(worker, &claimed, ended, &mut log).await;
 }
 
 struct Ended {
     end: End,
     peak_memory_bytes: Option<i64>,
     cpu_seconds: Option<f64>,
-    /// Trying again would not help.
-    final_without_retry: bool,
+    /// The workflow is not in this worker's workspace.
+    is_missing: bool,
+    /// The call was handed to a child: something of it may have run.
+    has_begun: bool,
 }
 
 impl Default for Ended {
     fn default() -> Self {
-        Self { end: End::Interrupted, peak_memory_bytes: None, cpu_seconds: None, final_without_retry: false }
+        Self {
+            end: End::Interrupted,
+            peak_memory_bytes: None,
+            cpu_seconds: None,
+            is_missing: false,
+            has_begun: false,
+        }
     }
 }
 
@@ -81,7 +101,7 @@ async fn follow(
         tokio::select! {
             () = log.written(), if log.is_writing() => {}
             event = events.recv(), if log.has_room() => match event {
-                Some(Event::Started) => {}
+                Some(Event::Started) => ended.has_begun = true,
                 Some(Event::Log(lines)) => log.take(lines),
                 Some(Event::Variables { version: _, variables: values }) => variables.set(values),
                 Some(Event::Progress { fraction, message }) => {
@@ -93,7 +113,7 @@ async fn follow(
                     {
                         variables.set(last.clone());
                     }
-                    ended = Ended { end, peak_memory_bytes, cpu_seconds, final_without_retry: false };
+                    ended = Ended { end, peak_memory_bytes, cpu_seconds, ..ended };
                     break;
                 }
                 None => break,
@@ -108,38 +128,47 @@ async fn follow(
     ended
 }
 
-/// Stores how it ended: another attempt, or the end.
-async fn conclude(worker: &Arc<Worker>, claimed: &Claimed, ended: Ended, log: &mut LogSink) {
+/// Stores how it ended: another attempt, or the end. False when neither could be stored.
+async fn conclude(worker: &Arc<Worker>, claimed: &Claimed, ended: Ended, log: &mut LogSink) -> bool {
+    let hands_back = ended.end == End::Interrupted && !ended.has_begun;
     let mut ending = ending_of(claimed, &ended.end);
     if ended.end == End::Interrupted && !worker.closing.is_cancelled() {
         // Not a shutdown: the lease was not renewed in time, so the children were ended before anybody else takes the run.
         const LOST: &str = "the worker lost its lease while it ran this";
         ending = Ending::by_platform(Status::Failed, "WorkerLost", LOST, claimed.last_sequence);
     }
+    if ended.is_missing {
+        // A workflow's name is no secret, and everybody should see what to wait for.
+        ending.user_message.clone_from(&ending.error_message);
+    }
     ending.peak_memory_bytes = ended.peak_memory_bytes;
     ending.cpu_seconds = ended.cpu_seconds;
-    let retry = if ended.final_without_retry { None } else { retry_after(claimed, &ended.end, &ending) };
-    if let Some(delay) = retry {
-        let why = ending.error_message.as_deref().unwrap_or("it did not succeed");
-        log.say(
-            LogLevel::Warning,
-            format!(
-                "attempt {} ended ({}); trying again in {:.1} s",
-                claimed.attempt,
-                why.lines().next().unwrap_or_default(),
-                delay.as_secs_f64()
-            ),
+    let retry = match &ended {
+        _ if hands_back => Some(Duration::ZERO),
+        Ended { is_missing: true, .. } if claimed.attempt >= MISSING_ATTEMPTS => None,
+        Ended { end, .. } => retry_after(claimed, end, &ending),
+    };
+    if hands_back {
+        // Nothing of it ran, whatever its policy says: somebody else begins it.
+        ending.error_type = Some("NotBegun".to_owned());
+    } else if let Some(delay) = retry {
+        let why = ending.user_message.as_deref().unwrap_or("it did not succeed");
+        let text = format!(
+            "attempt {} ended ({}); trying again in {:.1} s",
+            claimed.attempt,
+            why.lines().next().unwrap_or_default(),
+            delay.as_secs_f64()
         );
+        say_ending(log, LogLevel::Warning, text, &ending);
     } else if !matches!(ended.end, End::Returned(_))
-        && !ended.final_without_retry
-        && let Some(message) = &ending.error_message
+        && let Some(message) = &ending.user_message
     {
-        log.say(LogLevel::Error, message.clone());
+        say_ending(log, LogLevel::Error, message.clone(), &ending);
     }
     log.finish().await;
     ending.last_sequence = log.last_sequence();
     if log.is_stale() {
-        return;
+        return true;
     }
     let reason = ending.error_type.clone().unwrap_or_default();
     let started = tokio::time::Instant::now();
@@ -150,7 +179,7 @@ async fn conclude(worker: &Arc<Worker>, claimed: &Claimed, ended: Ended, log: &m
                 let delay = crate::chrono_duration(delay);
                 let sequence = log.last_sequence();
                 match worker.app.retry(claimed.id, claimed.attempt, delay, &reason, sequence).await {
-                    Ok(true) => return,
+                    Ok(true) => return true,
                     // It was asked to end meanwhile.
                     Ok(false) => {
                         worker.app.finish(claimed, cancelled_or(worker, claimed.id, &ending).await).await
@@ -161,10 +190,10 @@ async fn conclude(worker: &Arc<Worker>, claimed: &Claimed, ended: Ended, log: &m
             None => worker.app.finish(claimed, ending.clone()).await,
         };
         match stored {
-            Ok(Outcome::Written) => return,
+            Ok(Outcome::Written) => return true,
             Ok(Outcome::Stale) => {
                 tracing::warn!(execution.id = %claimed.id, attempt = claimed.attempt, "the end of an older attempt was dropped");
-                return;
+                return true;
             }
             Err(error) if error.kind == ErrorKind::Unavailable && started.elapsed() < STORE_PATIENCE => {
                 tokio::time::sleep(pause).await;
@@ -173,7 +202,7 @@ async fn conclude(worker: &Arc<Worker>, claimed: &Claimed, ended: Ended, log: &m
             Err(error) => {
                 tracing::error!(execution.id = %claimed.id, error = ?error, "the end of a run could not be stored");
                 if ending.result.is_none() && ending.error_type.as_deref() == Some("StorageError") {
-                    return;
+                    return false;
                 }
                 // The result itself may be what was refused: the run must still end.
                 ending = Ending::by_platform(
@@ -184,6 +213,17 @@ async fn conclude(worker: &Arc<Worker>, claimed: &Claimed, ended: Ended, log: &m
                 );
             }
         }
+    }
+}
+
+/// Says `text`, which is for everybody; what only administrators may read is said on a line that others do not get.
+fn say_ending(log: &mut LogSink, level: LogLevel, text: String, ending: &Ending) {
+    log.say(level, text);
+    if let Some(internal) = &ending.error_message
+        && ending.user_message.as_ref() != Some(internal)
+    {
+        let name = ending.error_type.as_deref().unwrap_or("error");
+        log.say(LogLevel::Debug, format!("{name}: {internal}"));
     }
 }
 
@@ -223,12 +263,14 @@ fn ending_of(claimed: &Claimed, end: &End) -> Ending {
             "WorkerShutdown",
             "the worker shut down before the run had ended".to_owned(),
         ),
-        End::NotStarted(why) => {
-            platform(Status::Failed, "NotStarted", format!("the run could not be started: {why}"))
-        }
-        End::Protocol(why) => {
-            platform(Status::Failed, "ProtocolError", format!("the process broke the protocol: {why}"))
-        }
+        End::NotStarted(why) => Ending {
+            user_message: Some(NOT_STARTED.to_owned()),
+            ..platform(Status::Failed, "NotStarted", format!("the run could not be started: {why}"))
+        },
+        End::Protocol(why) => Ending {
+            user_message: Some(BROKEN.to_owned()),
+            ..platform(Status::Failed, "ProtocolError", format!("the process broke the protocol: {why}"))
+        },
     }
 }
 
@@ -261,8 +303,15 @@ fn retry_after(claimed: &Claimed, end: &End, ending: &Ending) -> Option<Duration
     }
 }
 
-/// Builds the call; the error says why the workflow cannot be run here.
-async fn call_of(worker: &Worker, claimed: &Claimed) -> Result<Call, String> {
+/// Why there is nothing to call.
+struct NoCall {
+    end: End,
+    /// The workflow is not in this worker's workspace.
+    is_missing: bool,
+}
+
+/// Builds the call; the error says how the attempt ends without one.
+async fn call_of(worker: &Worker, claimed: &Claimed, stopped: watch::Receiver<Stop>) -> Result<Call, NoCall> {
     let mut isolation = worker.settings.isolation;
     let target = match &claimed.code {
         Some(source) => {
@@ -271,10 +320,14 @@ async fn call_of(worker: &Worker, claimed: &Claimed) -> Result<Call, String> {
             Target::Code { source: source.clone(), name: claimed.workflow_name.clone() }
         }
         None => {
-            let (path, definition) =
-                find_definition(worker, &claimed.workflow_name).await.ok_or_else(|| {
-                    format!("the workflow `{}` is not in this worker's workspace", claimed.workflow_name)
-                })?;
+            let reports = worker.workspace.reports();
+            let report =
+                first_report(reports, stopped).await.map_err(|end| NoCall { end, is_missing: false })?;
+            let name = &claimed.workflow_name;
+            let (path, definition) = find_definition(&report, name).ok_or_else(|| NoCall {
+                end: End::NotStarted(format!("the workflow `{name}` is not in this worker's workspace")),
+                is_missing: true,
+            })?;
             isolation = definition.isolation.unwrap_or(isolation);
             Target::File { path, function: definition.function, workflow: definition.name }
         }
@@ -317,13 +370,31 @@ async fn context_of(worker: &Worker, claimed: &Claimed) -> CallContext {
     }
 }
 
-async fn find_definition(worker: &Worker, name: &str) -> Option<(String, Definition)> {
-    let mut reports = worker.workspace.reports();
-    // The first scan may still be running when the first message arrives.
-    let report = match reports.wait_for(Option::is_some).await {
-        Ok(report) => report.clone()?,
-        Err(_) => return None,
+/// The worker's newest look at its workspace. The first may still be under way when the first message arrives.
+async fn first_report(
+    mut reports: watch::Receiver<Option<Arc<WorkspaceReport>>>,
+    mut stopped: watch::Receiver<Stop>,
+) -> Result<Arc<WorkspaceReport>, End> {
+    let asked = async {
+        match stopped.wait_for(|stop| *stop != Stop::No).await.as_deref() {
+            Ok(Stop::Cancel) => End::Cancelled,
+            _ => End::Interrupted,
+        }
     };
+    tokio::select! {
+        biased;
+        report = reports.wait_for(Option::is_some) => {
+            report.ok().and_then(|report| report.clone()).ok_or(End::Interrupted)
+        }
+        end = asked => Err(end),
+        () = tokio::time::sleep(SCAN_PATIENCE) => Err(End::NotStarted(format!(
+            "the worker had not read its workspace within {} seconds",
+            SCAN_PATIENCE.as_secs()
+        ))),
+    }
+}
+
+fn find_definition(report: &WorkspaceReport, name: &str) -> Option<(String, Definition)> {
     let mut files: Vec<_> = report.files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files.into_iter().find_map(|file| {
@@ -399,6 +470,20 @@ mod tests {
         execution::{Kind, ResultType},
     };
 
+    #[tokio::test]
+    async fn whoever_is_asked_to_stop_waits_for_no_workspace() {
+        let (_report, reports) = watch::channel(None);
+        for (stop, end) in [(Stop::Cancel, End::Cancelled), (Stop::Shutdown, End::Interrupted)] {
+            let (_stop, stopped) = watch::channel(stop);
+            assert_eq!(first_report(reports.clone(), stopped).await.err(), Some(end));
+        }
+        let (report, reports) = watch::channel(None);
+        let (_stop, stopped) = watch::channel(Stop::No);
+        let waiting = tokio::spawn(first_report(reports, stopped));
+        report.send_replace(Some(Arc::default()));
+        assert!(waiting.await.expect("joined").is_ok());
+    }
+
     #[test]
     fn nothing_that_failed_for_good_is_tried_again() {
         let claimed = Claimed {
@@ -442,6 +527,11 @@ mod tests {
             value: 0.0,
         };
         assert_eq!(after(End::Returned(Box::new(good))), None);
+        for end in [End::NotStarted("/srv/secret".into()), End::Protocol("/srv/secret".into())] {
+            let ending = ending_of(&claimed, &end);
+            assert!(ending.error_message.is_some_and(|text| text.contains("/srv/secret")));
+            assert!(ending.user_message.is_some_and(|text| !text.contains("/srv/secret")));
+        }
         assert!(
             ending_of(&claimed, &End::TimedOut).error_message.is_some_and(|text| text.contains("5 seconds"))
         );

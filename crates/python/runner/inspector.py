@@ -28,6 +28,7 @@ def main() -> int:
     """Answers until stdin ends."""
     sys.path.insert(0, HERE)
     from bifrost_runner import inspection
+    from bifrost_runner.literals import cleaned
 
     sys.path.remove(HERE)
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
@@ -43,10 +44,10 @@ def main() -> int:
         if data is None:
             return 0
         try:
-            reply = inspection.answer(json.loads(data))
+            text = json.dumps(cleaned(inspection.answer(json.loads(data))), allow_nan=False)
         except Exception as error:
-            reply = {"error": f"{type(error).__name__}: {error}"}
-        text = json.dumps(reply, allow_nan=False).encode()
+            text = json.dumps({"error": cleaned(f"{type(error).__name__}: {error}")})
+        text = text.encode()
         replies.write(struct.pack(">I", len(text)) + text)
         replies.flush()
 

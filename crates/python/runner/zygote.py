@@ -37,7 +37,7 @@ def main() -> None:
         raise SystemExit("the module path changed while the runner was imported")
     left_out = json.loads(arguments.left_out)
     names = [name for name in arguments.preload.split(",") if name.strip()]
-    imported = ahead.third_party(names, left_out)
+    imported = ahead.by_name(names, left_out)
     if ahead.threads() > 1:
         left_out += [f"{name}: left a thread behind" for name in imported]
         again = [sys.executable, "-I", os.path.realpath(__file__), "--sdk", sdk, "--left-out", json.dumps(left_out)]

@@ -178,9 +178,6 @@ impl PythonRuntime for PythonAdapter {
 
     fn renew_lease(&self, valid: Duration) {
         self.shared.lease.renew(valid);
-        if let State::Ready(ready) = &*self.zygote.borrow() {
-            ready.link.lease(valid);
-        }
     }
 
     fn info(&self) -> Option<RuntimeInfo> {

@@ -1,7 +1,8 @@
 //! The inspector: a Python process that reads source with `ast` and never runs it. Started on demand, ended when idle,
 //! killed when it takes too long, and started again.
 //!
-//! Invariant: a source that crashes it, or that it cannot finish, costs exactly that one request.
+//! Invariant: a source that crashes it, or that it cannot finish, costs exactly that one request, and is an issue of that
+//! source: an error means that there is no inspector.
 
 use crate::{
     error::Error, files, interpreter::Interpreter, settings::PythonSettings, zygote::forward_errors,
@@ -31,7 +32,18 @@ const QUEUE: usize = 64;
 struct Request {
     body: Vec<u8>,
     limit: Duration,
-    reply: oneshot::Sender<Result<Value, String>>,
+    reply: oneshot::Sender<Result<Value, Failure>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// There is no inspector: no Python, or the worker is stopping.
+    #[error("{0}")]
+    Away(String),
+    /// This request broke it, or it does not understand this one.
+    #[error("{0}")]
+    Request(String),
 }
 
 /// How the process is started.
@@ -78,18 +90,23 @@ impl InspectorProcess {
         &self,
         question: &Value,
         patience: u32,
-    ) -> Result<T, String> {
-        let body = serde_json::to_vec(question).map_err(|error| error.to_string())?;
+    ) -> Result<T, Failure> {
+        let stopped = || Failure::Away("the inspector has been stopped".to_owned());
+        let body = serde_json::to_vec(question).map_err(|error| Failure::Request(error.to_string()))?;
         let (reply, answer) = oneshot::channel();
         let request = Request { body, limit: self.limit * patience, reply };
-        self.requests.send(request).await.map_err(|_| "the inspector has been stopped".to_owned())?;
-        let value = answer.await.map_err(|_| "the inspector has been stopped".to_owned())??;
-        serde_json::from_value(value).map_err(|error| format!("the inspector's answer: {error}"))
+        self.requests.send(request).await.map_err(|_| stopped())?;
+        let value = answer.await.map_err(|_| stopped())??;
+        serde_json::from_value(value)
+            .map_err(|error| Failure::Request(format!("the inspector's answer: {error}")))
     }
 }
 
 fn too_large() -> Issue {
-    let message = format!("the source is larger than {} KiB and is not read", MAX_SOURCE_BYTES / 1024);
+    broken(format!("the source is larger than {} KiB and is not read", MAX_SOURCE_BYTES / 1024))
+}
+
+fn broken(message: String) -> Issue {
     Issue { line: 1, message, severity: Severity::Error }
 }
 
@@ -99,7 +116,12 @@ impl Inspector for InspectorProcess {
         if source.len() > MAX_SOURCE_BYTES {
             return Ok(SourceReport { definitions: Vec::new(), issues: vec![too_large()] });
         }
-        self.ask(&json!({"op": "inspect", "path": path, "source": source}), 1).await
+        match self.ask(&json!({"op": "inspect", "path": path, "source": source}), 1).await {
+            Err(Failure::Request(reason)) => {
+                Ok(SourceReport { definitions: Vec::new(), issues: vec![broken(reason)] })
+            }
+            answer => answer.map_err(|failure| failure.to_string()),
+        }
     }
 
     async fn check_code(&self, source: &str) -> Result<Vec<Issue>, String> {
@@ -110,8 +132,11 @@ impl Inspector for InspectorProcess {
         if source.len() > MAX_SOURCE_BYTES {
             return Ok(vec![too_large()]);
         }
-        let checked: Checked = self.ask(&json!({"op": "check_code", "source": source}), 1).await?;
-        Ok(checked.issues)
+        match self.ask::<Checked>(&json!({"op": "check_code", "source": source}), 1).await {
+            Ok(checked) => Ok(checked.issues),
+            Err(Failure::Request(reason)) => Ok(vec![broken(reason)]),
+            Err(failure) => Err(failure.to_string()),
+        }
     }
 }
 
@@ -141,7 +166,7 @@ async fn serve(mut home: Home, mut queue: mpsc::Receiver<Request>, idle: Duratio
             None => match Helper::start(&mut home).await {
                 Ok(started) => started,
                 Err(error) => {
-                    let _nobody_waits = reply.send(Err(error.chain()));
+                    let _nobody_waits = reply.send(Err(Failure::Away(error.chain())));
                     continue;
                 }
             },
@@ -160,7 +185,7 @@ async fn serve(mut home: Home, mut queue: mpsc::Receiver<Request>, idle: Duratio
         if let Err(reason) = &answer {
             tracing::warn!(%reason, "a request to the inspector failed");
         }
-        let _nobody_waits = reply.send(answer);
+        let _nobody_waits = reply.send(answer.map_err(Failure::Request));
     }
 }
 

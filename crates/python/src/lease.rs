@@ -45,6 +45,11 @@ impl Lease {
         self.remaining().is_some_and(|left| left <= slack)
     }
 
+    /// Tells of each renewal.
+    pub(crate) fn renewals(&self) -> watch::Receiver<Option<Instant>> {
+        self.deadline.subscribe()
+    }
+
     /// Ends when the lease has run out.
     pub(crate) async fn ran_out(&self) {
         let mut renewed = self.deadline.subscribe();

@@ -73,7 +73,7 @@ impl Supervisor {
                 Ok(zygote) => {
                     let begun = Instant::now();
                     self.announce(&zygote);
-                    let mut serving = zygotes.spawn(zygote.serve(self.stop.clone()));
+                    let mut serving = zygotes.spawn(zygote.serve(Arc::clone(&self.lease), self.stop.clone()));
                     tokio::select! {
                         reason = &mut serving => {
                             let reason = reason.unwrap_or_else(|error| error.to_string());
@@ -112,9 +112,6 @@ impl Supervisor {
             tracing::warn!(%package, "not imported ahead");
         }
         tracing::info!(python = %info.python, generation = zygote.link.generation, "the zygote is ready");
-        if let Some(left) = self.lease.remaining() {
-            zygote.link.lease(left);
-        }
         self.state.send_replace(State::Ready(Arc::new(Ready { link: zygote.link.clone(), info, own_uid })));
     }
 

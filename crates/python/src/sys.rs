@@ -13,6 +13,7 @@ use nix::{
             sendmsg, socketpair,
         },
     },
+    time::{ClockId, clock_gettime},
 };
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -27,6 +28,12 @@ use tokio::io::{Interest, unix::AsyncFd};
 /// When the kernel refuses.
 pub fn harden_process() -> io::Result<()> {
     Ok(prctl::set_dumpable(false)?)
+}
+
+/// Where the monotonic clock stands, which all processes of the machine share (`CLOCK_MONOTONIC`, Python's `time.monotonic`).
+pub(crate) fn monotonic() -> std::time::Duration {
+    // The clock exists on every kernel that this crate runs on; without it the lease would end at once, which is the safe side.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map(std::time::Duration::from).unwrap_or_default()
 }
 
 /// A pair of connected packet sockets: ours does not block, the other does.

@@ -234,11 +234,15 @@ impl Follower {
             }
         };
         let local: HashSet<&str> = scanned.iter().filter_map(|file| top_level(&file.report.path)).collect();
-        let imports =
-            scanned.iter().flat_map(|file| &file.imports).map(|name| name.split('.').next().unwrap_or(name));
-        let preload: BTreeSet<String> = imports
-            .filter(|name| !name.is_empty() && *name != "bifrost")
-            .filter(|name| !local.contains(name) && !self.stdlib.contains(*name))
+        // Of a third-party package the top is imported ahead, of the standard library just what is asked for.
+        let preload: BTreeSet<String> = scanned
+            .iter()
+            .flat_map(|file| &file.imports)
+            .filter_map(|name| {
+                let top = name.split('.').next().unwrap_or(name);
+                let wanted = !top.is_empty() && top != "bifrost" && !local.contains(top);
+                wanted.then(|| if self.stdlib.contains(top) { name } else { top })
+            })
             .map(str::to_owned)
             .collect();
         self.published.preload.send_if_modified(|current| {
@@ -257,7 +261,8 @@ impl Follower {
         let paths: Vec<_> = scanned.iter().map(|file| &file.report.path).collect();
         let question =
             json!({"op": "snapshot", "root": root, "target": self.snapshots.folder(), "paths": paths});
-        let Copied { version, path } = self.inspector.ask(&question, FOLDER_PATIENCE).await?;
+        let Copied { version, path } =
+            self.inspector.ask(&question, FOLDER_PATIENCE).await.map_err(|failure| failure.to_string())?;
         if !path.starts_with(self.snapshots.folder()) {
             return Err(format!("the snapshot lies outside of its folder: {}", path.display()));
         }

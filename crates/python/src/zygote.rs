@@ -3,7 +3,7 @@
 //! Invariant: every child that the zygote reported as forked ends in exactly one [`ExitState`]: `Exited` by the zygote's
 //! word, or the sender's drop when the zygote itself is gone (its children die with it: `PR_SET_PDEATHSIG`).
 
-use crate::{error::Error, interpreter::Interpreter, settings::Limits, sys};
+use crate::{error::Error, interpreter::Interpreter, lease::Lease, settings::Limits, sys};
 use bifrost_domain::ports::python::{RuntimeInfo, Wall};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -13,6 +13,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -59,7 +60,6 @@ pub(crate) struct Fork {
 #[derive(Debug)]
 enum Order {
     Fork(Box<Fork>),
-    Lease(Duration),
     Kill { id: u64, signal: i32 },
 }
 
@@ -75,13 +75,6 @@ impl ZygoteLink {
     /// Forks a child.
     pub(crate) async fn fork(&self, fork: Fork) -> Result<(), String> {
         self.orders.send(Order::Fork(Box::new(fork))).await.map_err(|_| "the zygote is gone".to_owned())
-    }
-
-    /// Hands on that the lease is valid for `valid` from now on. A full queue is skipped: the next renewal comes.
-    pub(crate) fn lease(&self, valid: Duration) {
-        if self.orders.try_send(Order::Lease(valid)).is_err() {
-            tracing::warn!("a lease renewal did not reach the zygote");
-        }
     }
 
     /// Kills by the zygote's hand: where there is no PID namespace it takes the descendants along.
@@ -213,14 +206,25 @@ impl Zygote {
         Ok(Self { process, socket, buffer, orders, link, info })
     }
 
-    /// Serves until the zygote dies, until `stop`, or until nobody holds a link and no child lives. Returns why.
-    pub(crate) async fn serve(self, stop: CancellationToken) -> String {
+    /// Serves until the zygote dies, until `stop`, or until nobody holds a link and no child lives. Returns why. It hands on every renewal of
+    /// the lease itself: a zygote that was replaced still has children that must live on.
+    pub(crate) async fn serve(self, lease: Arc<Lease>, stop: CancellationToken) -> String {
         let Self { mut process, socket, mut buffer, mut orders, link, info: _ } = self;
         drop(link);
         let mut children = Children::default();
+        let mut renewals = lease.renewals();
+        renewals.mark_changed();
         let reason = loop {
             tokio::select! {
                 () = stop.cancelled() => break "stopped".to_owned(),
+                _changed = renewals.changed() => {
+                    renewals.mark_unchanged();
+                    if let Some(left) = lease.remaining()
+                        && let Err(error) = socket.send(&renewal(left), None).await
+                    {
+                        break format!("control socket: {error}");
+                    }
+                }
                 order = orders.recv(), if !orders.is_closed() || !orders.is_empty() => {
                     if let Some(order) = order
                         && let Err(error) = children.send(&socket, order).await
@@ -275,10 +279,6 @@ impl Children {
                 self.asked.insert(id, reply);
                 socket.send(&packet, Some(&end)).await
             }
-            Order::Lease(valid) => {
-                let valid_ms = u64::try_from(valid.as_millis()).unwrap_or(u64::MAX);
-                socket.send(&json!({"type": "lease", "valid_ms": valid_ms}), None).await
-            }
             Order::Kill { id, signal } if self.alive.contains_key(&id) => {
                 socket.send(&json!({"type": "kill", "id": id, "signal": signal}), None).await
             }
@@ -314,6 +314,13 @@ impl Children {
             Report::Ready { .. } => tracing::warn!("the zygote said `ready` twice"),
         }
     }
+}
+
+/// The packet that moves the lease's end: a point on the monotonic clock, which both processes share, so that a packet that waits in the
+/// socket makes nothing longer.
+fn renewal(left: Duration) -> Value {
+    let until = sys::monotonic() + left;
+    json!({"type": "lease", "until_ms": u64::try_from(until.as_millis()).unwrap_or(u64::MAX)})
 }
 
 fn command(start: &Start) -> Command {

@@ -7,7 +7,7 @@ use sea_orm::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    ConnectOptions, PgPool, SqlitePool,
+    ConnectOptions, Connection, PgPool, SqlitePool,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -48,6 +48,8 @@ pub struct Db {
 
 /// How long a caller waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that was idle for longer is pinged before it is lent: a server is away for longer when it restarts.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long closing waits for connections that are in use.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// SQLite readers: WAL lets them run beside the one writer.
@@ -78,8 +80,17 @@ impl Db {
             .min_connections(pool_min)
             .max_connections(pool_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A ping per statement would double the round trips; a broken connection is noticed on release.
+            // A ping per statement would double the round trips; a broken connection is noticed on release. One that nobody
+            // used for a while may have lost its server meanwhile, and is asked first.
             .test_before_acquire(false)
+            .before_acquire(|connection, lent| {
+                Box::pin(async move {
+                    if lent.idle_for > TRUSTED_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await?;
         let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
@@ -170,19 +181,21 @@ impl Db {
     ) -> Result<T, E> {
         const SCHEMA_LOCK: i64 = 4_216_000;
         let Pools::Postgres(pool) = &self.pools else { return work.await };
-        let mut connection = pool.acquire().await.map_err(Error::from)?;
+        // A connection of its own: `work` may need all that a small pool has.
+        let options = pool.connect_options();
+        let mut connection = tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect())
+            .await
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            .map_err(Error::from)?;
         sqlx::query("SELECT pg_advisory_lock($1)")
             .bind(SCHEMA_LOCK)
-            .execute(&mut *connection)
+            .execute(&mut connection)
             .await
             .map_err(Error::from)?;
         let outcome = work.await;
         // Closing the connection gives the lock back even if the unlock does not arrive.
-        let unlocked =
-            sqlx::query("SELECT pg_advisory_unlock($1)").bind(SCHEMA_LOCK).execute(&mut *connection).await;
-        if unlocked.is_err() {
-            let _ = connection.close().await;
-        }
+        let _ = sqlx::query("SELECT pg_advisory_unlock($1)").bind(SCHEMA_LOCK).execute(&mut connection).await;
+        let _ = connection.close().await;
         outcome
     }
 

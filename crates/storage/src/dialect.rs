@@ -1,8 +1,19 @@
 //! What differs between the databases in statements, and how rows are read.
 
 use crate::{Db, Error};
-use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
-use std::str::FromStr;
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, TryGetable, Value};
+use std::{str::FromStr, time::Duration};
+
+/// A statement that is not answered within this time counts as lost with its connection: a network that drops packets silently would keep
+/// whoever waits for a quarter of an hour.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+async fn bounded<T>(answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, Error> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Error::Away(sqlx::Error::PoolTimedOut)),
+    }
+}
 
 /// A statement with `$n` placeholders, which both databases understand.
 pub(crate) fn statement(db: &Db, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
@@ -15,7 +26,7 @@ pub(crate) async fn execute(
     sql: &str,
     values: impl IntoIterator<Item = Value>,
 ) -> Result<u64, Error> {
-    Ok(db.writer().execute(statement(db, sql, values)).await?.rows_affected())
+    Ok(bounded(db.writer().execute(statement(db, sql, values))).await?.rows_affected())
 }
 
 /// Runs a statement inside a transaction.
@@ -34,7 +45,7 @@ pub(crate) async fn all(
     sql: &str,
     values: impl IntoIterator<Item = Value>,
 ) -> Result<Vec<QueryResult>, Error> {
-    Ok(db.reader().query_all(statement(db, sql, values)).await?)
+    bounded(db.reader().query_all(statement(db, sql, values))).await
 }
 
 /// Reads one row.
@@ -43,7 +54,7 @@ pub(crate) async fn one(
     sql: &str,
     values: impl IntoIterator<Item = Value>,
 ) -> Result<Option<QueryResult>, Error> {
-    Ok(db.reader().query_one(statement(db, sql, values)).await?)
+    bounded(db.reader().query_one(statement(db, sql, values))).await
 }
 
 /// A column of a row; the error names it.
@@ -65,11 +76,12 @@ pub(crate) fn parse<T: FromStr<Err: std::fmt::Display>>(
     text.parse().map_err(|error: T::Err| Error::Inconsistent { table, column, reason: error.to_string() })
 }
 
-/// Escapes `%`, `_` and `\` for a `LIKE … ESCAPE '\'`.
+/// Escapes `%`, `_` and `\` for a `lower(…) LIKE lower(…) ESCAPE '\'`: the database folds both sides, by its own rules. PostgreSQL
+/// knows the cases of its locale, SQLite those of ASCII alone; the exact spelling is found by both.
 pub(crate) fn like_contains(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
-    for c in text.to_lowercase().chars() {
+    for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {
             pattern.push('\\');
         }

@@ -43,6 +43,13 @@ impl Error {
     }
 }
 
+/// Whether an error code says that the database cannot serve now. PostgreSQL (appendix A), classes 08: the connection broke; 53: out of
+/// connections, memory or space; 57P: the server goes down or starts; and 25006: the server that answers became a standby.
+/// SQLite: 5 busy, 6 locked.
+fn is_away(code: &str) -> bool {
+    ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) || ["25006", "5", "6"].contains(&code)
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::error::ErrorKind;
@@ -51,14 +58,11 @@ impl From<sqlx::Error> for Error {
                 ErrorKind::UniqueViolation => Self::Duplicate(error),
                 ErrorKind::ForeignKeyViolation => Self::Reference(error),
                 _ => {
-                    // Class 57P: the server is going down or starting; 53: out of connections (PostgreSQL, appendix A).
-                    // 5, 6: SQLite is busy or locked.
                     // 1811: SQLite's `ON DELETE RESTRICT`, which sqlx does not count as a foreign key.
                     let code = inner.code().unwrap_or_default();
                     if code == "1811" {
                         Self::Reference(error)
-                    } else if code.starts_with("57P") || code.starts_with("53") || code == "5" || code == "6"
-                    {
+                    } else if is_away(&code) {
                         Self::Away(error)
                     } else {
                         Self::Statement(error)

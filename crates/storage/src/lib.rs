@@ -18,6 +18,7 @@ pub(crate) mod dialect;
 mod entities;
 pub mod error;
 pub mod executions;
+pub mod forms;
 pub mod leases;
 pub mod organizations;
 pub mod sessions;
@@ -84,6 +85,26 @@ impl Store {
         }
         let row = dialect::one(&self.db, "SELECT clock_timestamp() AS now", []).await?;
         row.map(|row| dialect::get(&row, "clock", "now")).transpose()
+    }
+
+    /// The first daily partition from `first` to `last` that is missing; none ever is on SQLite. Looks at the catalog alone.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn find_missing_partition(
+        &self,
+        first: chrono::DateTime<chrono::Utc>,
+        last: chrono::DateTime<chrono::Utc>,
+    ) -> Result<Option<String>, Error> {
+        const MISSING: &str = "SELECT name FROM (SELECT day, parent || '_p' || to_char(day, 'YYYYMMDD') AS name \
+             FROM generate_series(($1 AT TIME ZONE 'UTC')::date, ($2 AT TIME ZONE 'UTC')::date, interval '1 day') AS day, \
+             unnest(ARRAY['executions', 'execution_events', 'execution_logs', 'execution_variables']) AS parent) AS wanted \
+             WHERE NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass(name)) ORDER BY day, name LIMIT 1";
+        if !self.db.is_postgres() {
+            return Ok(None);
+        }
+        let row = dialect::one(&self.db, MISSING, [first.into(), last.into()]).await?;
+        row.map(|row| dialect::get(&row, "pg_inherits", "name")).transpose()
     }
 }
 

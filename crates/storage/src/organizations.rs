@@ -1,6 +1,6 @@
 //! Organizations. They are the provider's, not a tenant's: whoever reads them holds a permit or resolves an id he was given.
 
-use crate::{Error, Reader, Tx, entities::organizations, entities::users};
+use crate::{Error, Reader, Tx, dialect, entities::organizations};
 use bifrost_domain::{
     ids::{OrganizationId, UserId},
     organization::{Organization, OrganizationPatch},
@@ -11,8 +11,8 @@ use bifrost_domain::{
 };
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Unchanged, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, Set,
+    ActiveModelTrait, ActiveValue::Unchanged, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, Set, Statement,
 };
 
 impl From<organizations::Model> for Organization {
@@ -154,14 +154,39 @@ impl Tx {
         Ok(done.rows_affected == 1)
     }
 
-    /// How many people belong to an organization.
+    /// What belongs to an organization, in words for people; nothing is counted.
     ///
     /// # Errors
     /// Away.
-    pub async fn count_users_of(&self, id: OrganizationId) -> Result<u64, Error> {
-        Ok(users::Entity::find()
-            .filter(users::Column::OrganizationId.eq(id.as_uuid()))
-            .count(&self.inner)
-            .await?)
+    pub async fn list_belongings(&self, id: OrganizationId) -> Result<Vec<String>, Error> {
+        let parts: Vec<String> = BELONGINGS
+            .iter()
+            .map(|(table, name)| {
+                format!(
+                    "SELECT '{name}' AS name WHERE EXISTS (SELECT 1 FROM {table} WHERE organization_id = $1)"
+                )
+            })
+            .collect();
+        let statement = Statement::from_sql_and_values(
+            self.inner.get_database_backend(),
+            parts.join(" UNION ALL "),
+            [id.as_uuid().into()],
+        );
+        let rows = self.inner.query_all(statement).await?;
+        rows.iter().map(|row| dialect::get(row, "organizations", "name")).collect()
     }
 }
+
+/// The tables whose rows belong to organizations, and what people call them. All but the executions refer to theirs.
+const BELONGINGS: &[(&str, &str)] = &[
+    ("users", "people"),
+    ("roles", "roles"),
+    ("workflows", "workflows"),
+    ("data_providers", "data providers"),
+    ("forms", "forms"),
+    ("schedules", "schedules"),
+    ("configs", "configuration values"),
+    ("secrets", "secrets"),
+    ("oauth_providers", "OAuth connections"),
+    ("executions", "executions"),
+];

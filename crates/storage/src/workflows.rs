@@ -1,12 +1,13 @@
 //! Workflows and data providers as the newest workspace declares them.
 
 use crate::{
-    Error, Reader, Store,
+    Error, Reader, Store, Tx,
     dialect::{all, execute_in, get, one, statement},
 };
 use bifrost_domain::{
     definition::{Definition, DefinitionKind},
     ids::{OrganizationId, WorkflowId},
+    json::has_nul,
     policy::Visibility,
     scope::Scope,
 };
@@ -40,6 +41,37 @@ pub struct Declared {
     pub definition: Definition,
 }
 
+/// What a sync did.
+#[derive(Debug, Default)]
+pub struct Synced {
+    /// Rows that changed.
+    pub changed: u64,
+    /// What could not be kept, with the reason: only this is missing from the catalog.
+    pub refused: Vec<(Declared, String)>,
+}
+
+/// The columns' sizes, in characters (SQLite does not enforce them).
+const MAX_NAME: usize = 200;
+const MAX_PATH: usize = 1_024;
+
+/// Why the database would not keep it.
+fn unfit(one: &Declared, definition: &Value) -> Option<String> {
+    let texts = [
+        ("the path", &one.path, MAX_PATH),
+        ("the name", &one.definition.name, MAX_NAME),
+        ("the function's name", &one.definition.function, MAX_NAME),
+    ];
+    for (what, text, most) in texts {
+        if text.chars().count() > most {
+            return Some(format!("{what} has more than {most} characters"));
+        }
+        if text.contains('\0') {
+            return Some(format!("{what} has a NUL"));
+        }
+    }
+    has_nul(definition).then(|| "a text of it has a NUL".to_owned())
+}
+
 fn table(kind: DefinitionKind) -> &'static str {
     match kind {
         DefinitionKind::DataProvider => "data_providers",
@@ -49,7 +81,7 @@ fn table(kind: DefinitionKind) -> &'static str {
 
 impl Store {
     /// Makes the catalog equal to `declared` (names are unique in it): new names are inserted, changed ones updated, missing ones
-    /// deactivated (their executions keep pointing at them). Returns how many rows changed.
+    /// deactivated (their executions keep pointing at them). What cannot be kept counts as missing and keeps nothing else out.
     ///
     /// # Errors
     /// Away, or the statement's; then nothing changed.
@@ -58,7 +90,7 @@ impl Store {
         declared: &[Declared],
         mut next_id: impl FnMut() -> Uuid + Send,
         now: DateTime<Utc>,
-    ) -> Result<u64, Error> {
+    ) -> Result<Synced, Error> {
         let tx = self.db.begin().await?;
         if self.db.is_postgres() {
             // Two workers that saw the same edit write one after the other.
@@ -66,7 +98,7 @@ impl Store {
                 .execute_unprepared("LOCK TABLE workflows, data_providers IN SHARE ROW EXCLUSIVE MODE")
                 .await?;
         }
-        let mut changed = 0;
+        let mut synced = Synced::default();
         for table_name in ["workflows", "data_providers"] {
             let rows = tx
                 .inner
@@ -89,52 +121,39 @@ impl Store {
                         column: "definition",
                         reason: error.to_string(),
                     })?;
-                match known.remove(&one.definition.name) {
-                    Some(row) if same(row, one, &definition)? => {}
-                    Some(row) => {
-                        let id: Uuid = get(row, "workflows", "id")?;
-                        changed += execute_in(
-                            &tx.inner,
-                            &format!(
-                                "UPDATE {table_name} SET path = $2, function = $3, definition = $4, source_hash = $5, \
-                                 is_active = true, updated_at = $6 WHERE id = $1"
-                            ),
-                            [
-                                id.into(),
-                                one.path.as_str().into(),
-                                one.definition.function.as_str().into(),
-                                definition.into(),
-                                one.source_hash.as_str().into(),
-                                now.into(),
-                            ],
-                        )
-                        .await?;
+                if let Some(reason) = unfit(one, &definition) {
+                    synced.refused.push((one.clone(), reason));
+                    continue;
+                }
+                let name = &one.definition.name;
+                let row = known.get(name).copied();
+                if let Some(row) = row
+                    && same(row, one, &definition)?
+                {
+                    known.remove(name);
+                    continue;
+                }
+                let id = row.map_or_else(|| Ok(next_id()), |row| get(row, "workflows", "id"))?;
+                // What the check above does not foresee costs this row alone.
+                tx.inner.execute_unprepared("SAVEPOINT one").await?;
+                match write(&tx, table_name, id, row.is_some(), one, definition, now).await {
+                    Ok(changed) => {
+                        tx.inner.execute_unprepared("RELEASE SAVEPOINT one").await?;
+                        synced.changed += changed;
+                        known.remove(name);
                     }
-                    None => {
-                        changed += execute_in(
-                            &tx.inner,
-                            &format!(
-                                "INSERT INTO {table_name} (id, name, path, function, definition, source_hash, is_active, \
-                                 created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, true, $7, $7)"
-                            ),
-                            [
-                                next_id().into(),
-                                one.definition.name.as_str().into(),
-                                one.path.as_str().into(),
-                                one.definition.function.as_str().into(),
-                                definition.into(),
-                                one.source_hash.as_str().into(),
-                                now.into(),
-                            ],
-                        )
-                        .await?;
+                    Err(error) if error.is_away() => return Err(error),
+                    Err(error) => {
+                        tx.inner.execute_unprepared("ROLLBACK TO SAVEPOINT one").await?;
+                        tracing::error!(path = %one.path, name = %name, error = ?error, "a workflow could not be kept");
+                        synced.refused.push((one.clone(), "the database refused it".to_owned()));
                     }
                 }
             }
             for row in known.into_values() {
                 if get::<bool>(row, "workflows", "is_active")? {
                     let id: Uuid = get(row, "workflows", "id")?;
-                    changed += execute_in(
+                    synced.changed += execute_in(
                         &tx.inner,
                         &format!("UPDATE {table_name} SET is_active = false, updated_at = $2 WHERE id = $1"),
                         [id.into(), now.into()],
@@ -144,8 +163,40 @@ impl Store {
             }
         }
         tx.commit().await?;
-        Ok(changed)
+        Ok(synced)
     }
+}
+
+async fn write(
+    tx: &Tx,
+    table_name: &str,
+    id: Uuid,
+    is_known: bool,
+    one: &Declared,
+    definition: Value,
+    now: DateTime<Utc>,
+) -> Result<u64, Error> {
+    let sql = if is_known {
+        format!(
+            "UPDATE {table_name} SET path = $3, function = $4, definition = $5, source_hash = $6, is_active = true, \
+             updated_at = $7 WHERE id = $1 AND name = $2"
+        )
+    } else {
+        format!(
+            "INSERT INTO {table_name} (id, name, path, function, definition, source_hash, is_active, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, true, $7, $7)"
+        )
+    };
+    let values = [
+        id.into(),
+        one.definition.name.as_str().into(),
+        one.path.as_str().into(),
+        one.definition.function.as_str().into(),
+        definition.into(),
+        one.source_hash.as_str().into(),
+        now.into(),
+    ];
+    execute_in(&tx.inner, &sql, values).await
 }
 
 fn same(row: &QueryResult, one: &Declared, definition: &Value) -> Result<bool, Error> {
@@ -207,7 +258,8 @@ impl Reader {
     }
 }
 
-fn scope_condition(visibility: &Visibility, values: &mut Vec<Bind>) -> String {
+/// Narrows to the organization's rows and the global ones.
+pub(crate) fn scope_condition(visibility: &Visibility, values: &mut Vec<Bind>) -> String {
     match visibility.scope() {
         None => String::new(),
         Some(Scope::Global) => " AND organization_id IS NULL".into(),

@@ -236,6 +236,14 @@ impl World {
         worker
     }
 
+    /// Writes a file of the workspace.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_file(&self, path: &str, text: &str) {
+        std::fs::write(self.folder.path().join("workspace").join(path), text).expect("a file");
+    }
+
     /// Drains a worker before the world ends.
     pub async fn drain(&self, worker: &Arc<Worker>) {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| !Arc::ptr_eq(one, worker));

@@ -29,7 +29,7 @@ class Channel:
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
+        self._socket: socket.socket | _Nowhere = sock
         self._lock = threading.Lock()
         self._main = threading.main_thread().ident
         self._main_sends = 0
@@ -61,9 +61,23 @@ class Channel:
         else:
             raise error
 
+    def cut_off(self) -> None:
+        """In a process that the run forked: nothing is sent from now on, since frames of two would mix."""
+        self._socket = _Nowhere()
+        self._lock = threading.Lock()
+        self._main_sends = 0
+        self._raise_later = None
+
     def forget_interrupt(self) -> None:
         """Drops an error that has not been raised yet."""
         self._raise_later = None
+
+
+class _Nowhere:
+    """Takes frames and keeps none."""
+
+    def sendall(self, data: bytes) -> None:
+        """Takes it."""
 
 
 class FrameReader:

@@ -8,10 +8,14 @@ from typing import Any
 class WorkflowError(Exception):
     """A run cannot go on. Its text is for administrators."""
 
-    def __init__(self, message: str = "", **details: Any) -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "", *args: Any, **details: Any) -> None:
+        super().__init__(message, *args)
         self.message = message
         self.details = details
+
+    def __str__(self) -> str:
+        # Further arguments (an error code) are kept in ``args``; the text stays what people are to read.
+        return str(getattr(self, "message", self.args[0] if self.args else ""))
 
 
 class UserError(WorkflowError):

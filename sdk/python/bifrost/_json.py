@@ -20,6 +20,7 @@ import uuid
 from typing import Any, Mapping
 
 from ._masking import Mask
+from ._results import AwaitableBool, Done
 
 MAX_DEPTH = 100
 MAX_NOTES = 20
@@ -36,6 +37,11 @@ class NotSerializable(Exception):
 def clean_text(text: str) -> str:
     """``text`` with NUL and lone surrogates replaced by U+FFFD."""
     return _UNFIT.sub("\ufffd", text)
+
+
+def plain(value: AwaitableBool | Done) -> bool | None:
+    """What awaiting the value would have given."""
+    return bool(value) if isinstance(value, AwaitableBool) else None
 
 
 def encode(value: Any, mask: Mask = _NO_MASK, name: str = "result") -> tuple[bytes, list[str]]:
@@ -151,6 +157,8 @@ class _Cleaner:
             return self.text(str(value))
         if isinstance(value, (bytes, bytearray, memoryview)):
             return self.binary(bytes(value))
+        if isinstance(value, (AwaitableBool, Done)):
+            return plain(value)
         return self.container(value)
 
     def decimal(self, value: decimal.Decimal) -> Any:
@@ -218,6 +226,8 @@ class _Cleaner:
             key = key.value
         if isinstance(key, str):
             return self.text(key)
+        if isinstance(key, (AwaitableBool, Done)):
+            key = plain(key)
         if key is None or isinstance(key, bool):
             return {None: "null", True: "true", False: "false"}[key]
         return self.text(str(key))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json.encoder
 import logging
+import os
 import time
-import traceback
 from typing import Any
 
-from . import _channel
+from . import _channel, _tracebacks
 from ._json import clean_text, encode
 from ._masking import Mask
 
@@ -16,7 +16,9 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "TRACEBACK")
 # Frames may be 1 MiB; quoting can make a line six times as long.
 _FRAME = 900_000
 _quote = json.encoder.encode_basestring
-_STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime", "taskName"}
+# Marks a record that is in the log already.
+_WRITTEN = "_bifrost_written"
+_STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime", "taskName", _WRITTEN}
 # Libraries that say at DEBUG what no workflow's author asked for.
 NOISY = ("asyncio", "urllib3", "httpx", "httpcore", "requests", "botocore", "boto3", "azure", "msal", "chardet", "hpack")
 
@@ -28,12 +30,14 @@ class RunLog:
         self._channel = channel
         self._mask = mask
         self.line_bytes = line_bytes
+        self.workspace: str | None = None
         self._said_cleaned = False
 
-    def reset(self, mask: Mask, line_bytes: int) -> None:
+    def reset(self, mask: Mask, line_bytes: int, workspace: str | None = None) -> None:
         """Starts the next run's log."""
         self._mask = mask
         self.line_bytes = max(256, line_bytes)
+        self.workspace = workspace
         self._said_cleaned = False
 
     def masked(self, text: str) -> str:
@@ -44,6 +48,28 @@ class RunLog:
         """Writes one line."""
         line = self._line(level, message, metadata, time_us or time.time_ns() // 1000)
         self._channel.send(_channel.LOG, f'{{"lines":[{line}]}}'.encode())
+
+    def emit_error(self, error: BaseException) -> None:
+        """Writes an error's traceback, with the files under the names that their author knows."""
+        self.emit("TRACEBACK", _tracebacks.format_error(error, self.workspace))
+
+    def emit_record(self, record: logging.LogRecord) -> None:
+        """Writes a record of ``logging`` once, however many handlers bring it; its exception is a line of its own."""
+        if _WRITTEN in record.__dict__:
+            return
+        record.__dict__[_WRITTEN] = True
+        try:
+            message = record.getMessage()
+        except Exception as error:  # a wrong format string must not end the run
+            message = f"{record.msg} (cannot be formatted: {error})"
+        if record.name == "asyncio":
+            message = _tracebacks.shorten(message, self.workspace)
+        extra = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+        self.emit(level_name(record.levelno), message, extra or None, int(record.created * 1_000_000))
+        if record.exc_info and record.exc_info[1] is not None:
+            self.emit_error(record.exc_info[1])
+        elif record.stack_info:
+            self.emit("TRACEBACK", _tracebacks.shorten(record.stack_info, self.workspace))
 
     def emit_lines(self, level: str, messages: list[str]) -> None:
         """Writes several lines, in as few frames as may be."""
@@ -117,16 +143,40 @@ class RunHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes a record, and its exception as a line of its own at ``TRACEBACK``."""
+        self._log.emit_record(record)
+
+
+class ForkedLog(RunLog):
+    """The log in a process that the run forked: lines go to descriptors 1 and 2, which lead to the run's log."""
+
+    def emit(self, level: str, message: str, metadata: dict[str, Any] | None = None, time_us: int | None = None) -> None:
+        """Writes one line."""
+        self.emit_lines(level, [message])
+
+    def emit_lines(self, level: str, messages: list[str]) -> None:
+        """Writes several lines."""
+        text = self._mask.apply("".join(f"{message}\n" for message in messages))
+        data = memoryview(text.encode("utf-8", "replace"))
         try:
-            message = record.getMessage()
-        except Exception as error:  # a wrong format string must not end the run
-            message = f"{record.msg} (cannot be formatted: {error})"
-        extra = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
-        self._log.emit(level_name(record.levelno), message, extra or None, int(record.created * 1_000_000))
-        if record.exc_info and record.exc_info[1] is not None:
-            self._log.emit("TRACEBACK", "".join(traceback.format_exception(*record.exc_info)).rstrip())
-        elif record.stack_info:
-            self._log.emit("TRACEBACK", record.stack_info)
+            while data:
+                data = data[os.write(2 if level in ("ERROR", "CRITICAL", "TRACEBACK") else 1, data) :]
+        except OSError:
+            pass  # nobody reads any more
+
+
+def route_streams() -> None:
+    """Lets a ``StreamHandler`` that writes to a run's stream hand over its records, so that they keep their level and
+    fields, and are not written twice beside the run's own handler."""
+    plain = logging.StreamHandler.emit
+
+    def emit(self: Any, record: logging.LogRecord) -> None:
+        log = getattr(self.stream, "run_log", None)
+        if isinstance(log, RunLog):
+            log.emit_record(record)
+        else:
+            plain(self, record)
+
+    logging.StreamHandler.emit = emit  # type: ignore[method-assign]
 
 
 def install(handler: RunHandler) -> None:

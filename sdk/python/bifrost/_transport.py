@@ -51,6 +51,21 @@ def current(what: str) -> Transport:
     return _current
 
 
+class ForkedTransport:
+    """In a process that the run forked: replies reach the run's own process, so that nothing can be asked."""
+
+    def request(self, method: str, params: dict[str, Any]) -> Any:
+        """Refuses."""
+        raise RuntimeError(
+            f"{method} works only in the run's own process, not in one that it forked (multiprocessing, os.fork): "
+            "ask before, and hand the value over"
+        )
+
+    async def request_async(self, method: str, params: dict[str, Any]) -> Any:
+        """Refuses."""
+        self.request(method, params)
+
+
 class RunTransport:
     """Requests and replies over the run socket. Replies are fed by whoever reads the socket."""
 

@@ -9,11 +9,12 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 from typing import Any
 
-from .worker import RUNNER
+from .worker import ROOT, RUNNER
 
 GOOD = '''"""Module."""
 import csv
@@ -83,6 +84,9 @@ def helper(): ...
 '''
 
 
+PRELUDE = "from bifrost import workflow, param, data_provider, tool\n"
+
+
 class Process(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
@@ -123,7 +127,7 @@ class Process(unittest.TestCase):
         return {item["name"]: item for item in reply["definitions"]}, reply["issues"]
 
     def problems(self, body: str) -> list[tuple[int, str, str]]:
-        _, issues = self.inspect("from bifrost import workflow, param, data_provider, tool\n" + body)
+        _, issues = self.inspect(PRELUDE + body)
         return [(issue["line"], issue["severity"], issue["message"]) for issue in issues]
 
     def write(self, path: str, content: str | bytes = "") -> Path:
@@ -174,6 +178,90 @@ class Process(unittest.TestCase):
         self.assertEqual((found["plans"]["kind"], found["plans"]["cache_ttl_seconds"]), ("data_provider", 60))
         self.assertEqual((found["look"]["kind"], found["look"]["is_tool"]), ("tool", True))
 
+    def parameters(self, source: str) -> dict[str, dict[str, Any]]:
+        found, issues = self.inspect(source)
+        self.assertEqual(issues, [])
+        (definition,) = found.values()
+        return {item["name"]: item for item in definition["parameters"]}
+
+    def test_the_order_is_that_of_the_signature(self) -> None:
+        found = self.parameters(
+            "from bifrost import param, workflow\n@workflow\n@param('late', 'string')\n@param('c', 'email', required=True)\n"
+            "def f(a: int, b: str, c: str, **more): ...\n"
+        )
+        self.assertEqual(list(found), ["a", "b", "c", "late"])
+        self.assertEqual((found["c"]["type"], found["c"]["required"]), ("email", True))
+
+    def test_the_readme_shows_errors_in_that_order(self) -> None:
+        text = (ROOT / "README.md").read_text(encoding="utf-8")
+        (line,) = (line for line in text.splitlines() if line.startswith('{"type":"about:blank"'))
+        path = ROOT / "examples" / "workspace" / "people" / "onboarding.py"
+        reply = self.ask(op="inspect", path="a.py", source=path.read_text(encoding="utf-8"))
+        (found,) = (item for item in reply["definitions"] if item["name"] == "onboard_user")
+        required = [f"input_data.{item['name']}" for item in found["parameters"] if item["required"]]
+        shown = json.loads(line)
+        self.assertEqual([error["path"] for error in shown["errors"]], required)
+        self.assertTrue(shown["detail"].startswith(f"`{required[0]}`"))
+
+    def test_choices_have_the_type_of_their_values(self) -> None:
+        found = self.parameters(
+            "import enum\nfrom typing import Literal\nfrom bifrost import workflow\n"
+            "class Speed(enum.Enum):\n  SLOW = 0.5\n  FAST = 2\n"
+            "class Mixed(enum.Enum):\n  ONE = 1\n  AUTO = 'auto'\n"
+            "@workflow\ndef f(a: Speed, b: Mixed, c: Literal[1, 'x', True], d: Literal[True], e: Literal[1, 2], g: Literal['a']): ...\n"
+        )
+        self.assertEqual([item["type"] for item in found.values()], ["float", "json", "json", "bool", "int", "string"])
+        self.assertEqual([option["value"] for option in found["b"]["options"]], [1, "auto"])
+        self.assertEqual([option["value"] for option in found["c"]["options"]], [1, "x", True])
+
+    def test_names_that_stand_for_types(self) -> None:
+        source = (
+            "from __future__ import annotations\nimport datetime as d, uuid\nfrom datetime import datetime as dt, time\n"
+            "from decimal import Decimal\nfrom typing import Dict, List, Literal as L, NewType, Optional, Union\n"
+            "from bifrost import workflow\n"
+            "Size = L['s', 'm']\nSizes = List[Size]\nMaybe = Optional[int]\nUserId = NewType('UserId', int)\n"
+            "Loop = Union['Loop', 'Loop']\nTwice = int\nTwice = str\n"
+            "@workflow\ndef f(size: Size, sizes: Sizes, maybe: Maybe, user: UserId, loop: Loop, twice: Twice, when: dt,\n"
+            "      at: time, also: d.time, table: Dict[str, int], plain: dict, many: list[list[Maybe]], some: list,\n"
+            "      key: uuid.UUID, price: Decimal, rows: list[dict], any: list[object], either: dict | list[int]): ...\n"
+        )
+        found = self.parameters(source)
+        kinds = {name: (item["type"], item["format"], item["required"]) for name, item in found.items()}
+        self.assertEqual(kinds["size"], ("string", None, True))
+        self.assertEqual(kinds["maybe"], ("int", None, False))
+        self.assertEqual((kinds["user"], kinds["when"]), (("int", None, True), ("datetime", None, True)))
+        self.assertEqual((kinds["at"], kinds["also"]), (("string", "time", True),) * 2)
+        self.assertEqual((kinds["table"], kinds["plain"]), (("json", "object", True),) * 2)
+        self.assertEqual((kinds["key"], kinds["price"]), (("string", "uuid", True), ("string", "decimal", True)))
+        self.assertEqual((kinds["either"], found["either"]["items"]), (("json", None, True), None))
+        self.assertEqual([option["value"] for option in found["size"]["options"]], ["s", "m"])
+        self.assertEqual([option["value"] for option in found["sizes"]["items"]["options"]], ["s", "m"])
+        inner = {"type": "int", "optional": True, "options": None, "format": None, "items": None}
+        self.assertEqual(found["many"]["items"]["items"], inner)
+        self.assertEqual(found["rows"]["items"]["format"], "object")
+        self.assertEqual((found["some"]["items"], found["any"]["items"]), (None, None))
+
+    def test_names_for_types_cost_no_more_than_their_text(self) -> None:
+        lines = ["from bifrost import workflow", "A0 = int | str"]
+        lines += [f"A{n + 1} = Union[{', '.join([f'A{n}'] * 200)}]" for n in range(50)]
+        began = time.monotonic()
+        self.parameters("\n".join([*lines, "@workflow", "def f(first: A50, a: A9, b: list[A9]): ...\n"]))
+        self.assertLess(time.monotonic() - began, 2)
+
+    def test_the_context_under_every_name(self) -> None:
+        for written in (
+            "ctx: ExecutionContext | None = None", "ctx: Optional[ExecutionContext] = None", "ctx: 'Ctx | None' = None",
+            "ctx: Ctx", "ctx: b.OrganizationContext", "ctx: Named", "ctx: Union[None, 'b.ExecutionContext']", "context",
+        ):  # fmt: skip
+            with self.subTest(written):
+                found = self.parameters(
+                    "import bifrost as b\nfrom typing import Optional, Union\n"
+                    "from bifrost import ExecutionContext, ExecutionContext as Ctx, workflow\nNamed = Optional[Ctx]\n"
+                    f"@workflow\ndef f({written}, n: int = 1): ...\n".replace(", n", ", *, n")
+                )
+                self.assertEqual(list(found), ["n"])
+        self.assertEqual(list(self.parameters("from bifrost import workflow\n@workflow\ndef f(ctx: list[int]): ...\n")), ["ctx"])
+
     def test_names_of_the_package(self) -> None:
         found, _ = self.inspect(
             "import bifrost as b\nfrom bifrost import workflow as wf\nfrom other import workflow\n"
@@ -208,6 +296,13 @@ class Process(unittest.TestCase):
             ("@workflow\ndef f(): ...\n@workflow(name='f')\ndef g(): ...", 4, "error", "line 2 already"),
             ("@workflow\ndef f(): ...\n@workflow(name='g')\ndef f(): ...", 3, "error", "defined again"),
             ("x = 1 is 1", 2, "warning", "literal"),
+            ("@workflow\ndef f():\n  x = 1\n  yield x", 5, "error", "uses `yield`"),
+            ("@workflow\nasync def f():\n  if 1:\n    x = yield", 5, "error", "uses `yield`"),
+            ("@workflow\ndef f():\n  return [(yield)]", 4, "error", "uses `yield`"),
+            ("class A:\n  @workflow\n  def f(self): ...", 3, "warning", "not at the top"),
+            ("for x in ():\n  @workflow(name='x')\n  def f(): ...", 3, "warning", "not at the top"),
+            ("match 1:\n  case 1:\n    @tool\n    def f(): ...", 4, "warning", "not at the top"),
+            ("def g():\n  @data_provider\n  def f(): ...", 3, "warning", "not at the top"),
         ]
         for body, line, severity, text in cases:
             with self.subTest(body):
@@ -222,6 +317,15 @@ class Process(unittest.TestCase):
         )
         self.assertEqual(set(found), {"good"})
 
+    def test_a_yield_of_another_function_is_fine(self) -> None:
+        found, issues = self.inspect(
+            "import contextlib\nfrom bifrost import workflow\n"
+            "@workflow\ndef f():\n  def g():\n    yield 1\n  return list(g()), [x for x in g()], lambda: (yield)\n"
+            "@workflow\n@contextlib.contextmanager\ndef managed():\n  yield 1\n"
+            "try:\n  pass\nexcept ImportError:\n  @workflow\n  def below(): ...\n"
+        )
+        self.assertEqual((set(found), issues), ({"f", "managed", "below"}, []))
+
     def test_odd_source_is_an_issue_and_nothing_worse(self) -> None:
         deep = ["1+" * 100_000 + "1", "-" * 100_000 + "1", "a" + ".b" * 100_000, "a" + "()" * 50_000, "(" * 10_000]
         for source in [*deep, "a\0b", "x = '\ud800'"]:
@@ -230,6 +334,94 @@ class Process(unittest.TestCase):
                 self.assertEqual([i["severity"] for i in issues], ["error"], source[:10])
         issues = self.ask(op="inspect", path="a.py", source="#" * (1024 * 1024 + 1))["issues"]
         self.assertIn("1 MiB", issues[0]["message"])
+
+    def test_nested_source_is_an_issue_and_nothing_worse(self) -> None:
+        bodies = [opening * 10_000 + closing * 10_000 for opening, closing in ("()", "[]", ("f(", ")"), ("{1:", "}"))]
+        bodies += [
+            "if a:\n  pass\n" + "elif a:\n  pass\n" * 20_000,
+            "not " * 100_000 + "1",
+            "@workflow\ndef f(a: " + "int | " * 50_000 + "int): ...",
+            "@workflow(timeout_seconds=" + "1 + " * 50_000 + "1)\ndef f(): ...",
+        ]
+        for body in bodies:
+            with self.subTest(body[:10]):
+                self.assertEqual([severity for _, severity, _ in self.problems(body)], ["error"])
+        wide = "x = [" + "[" * 90 + "]" * 90 + ", 1" * 200_000 + "]"
+        self.assertEqual(self.problems(wide), [])
+
+    def test_values_that_cannot_be_kept_are_issues_with_their_line(self) -> None:
+        digits = "1" + "0" * 3_999
+        hexadecimal = "0x" + "f" * 4_000
+        cases = [
+            ("@workflow\ndef f(a: float = 1e999): ...", 3, "warning", "not finite"),
+            ("@workflow\ndef f(a: float = -1e999): ...", 3, "warning", "not finite"),
+            (f"@workflow\ndef f(\n  a: int = {digits},\n): ...", 4, "warning", "64 bits"),
+            (f"@workflow\ndef f(a: int = {hexadecimal}): ...", 3, "warning", "64 bits"),
+            (f"@workflow\ndef f(a={{'b': [{digits}]}}): ...", 3, "warning", "64 bits"),
+            ("@workflow\ndef f(a: str = '\\x00'): ...", 3, "warning", "NUL"),
+            ("@workflow\ndef f(a: str = '\\ud800'): ...", 3, "warning", "surrogate"),
+            ("@workflow\ndef f(a={'\\x00': 1}): ...", 3, "warning", "NUL"),
+            ("@workflow\ndef f():\n  '''A \\x00.'''", 4, "warning", "docstring"),
+            ("@workflow\ndef f():\n  '''A \\ud800.'''", 4, "warning", "docstring"),
+            ("@workflow\ndef f(a: Literal['a', '\\0'] = 'a'): ...", 3, "warning", "choice"),
+            (f"class E(Enum):\n  A = {digits}\n  B = 2\n@workflow\ndef f(a: E): ...", 6, "warning", "choice"),
+            ("@workflow(description='\\0')\ndef f(): ...", 2, "warning", "ignored"),
+            ("@workflow(name='\\0')\ndef f(): ...", 2, "error", "NUL"),
+            ("@workflow(timeout_seconds=1e999)\ndef f(): ...", 2, "error", "not finite"),
+            ("@workflow\n@param('a', default_value=1e999)\ndef f(a): ...", 3, "error", "not finite"),
+            ("@workflow\n@param('a', options=['\\0'])\ndef f(a): ...", 3, "error", "NUL"),
+            ("@workflow\n@param('a', '\\ud800')\ndef f(a): ...", 3, "error", "surrogate"),
+            ("@workflow(retry_policy={'\\ud800': 1})\ndef f(): ...", 2, "error", "surrogate"),
+            (f"@workflow\ndef f(a='{'x' * 100_001}'): ...", 3, "warning", "100000 characters"),
+            (f"@workflow(id='{'i' * 201}')\ndef f(): ...", 2, "error", "200 characters"),
+            (f"@workflow\ndef {'f' * 250}(): ...", 2, "error", "200 characters"),
+            (f"@workflow(name='short')\ndef {'f' * 250}(): ...", 3, "error", "200 characters"),
+            (f"@workflow\ndef f({'a' * 201}): ...", 3, "error", "200 characters"),
+        ]
+        for body, line, severity, text in cases:
+            with self.subTest(body[:80]):
+                found = self.problems(body)
+                self.assertEqual([item[:2] for item in found], [(line, severity)], found)
+                self.assertIn(text, found[0][2])
+        self.assertEqual(self.problems(f"@workflow\ndef f(a={{{hexadecimal}: 1}}): ..."), [])
+
+    def test_what_can_be_kept_is_kept(self) -> None:
+        body = f"@workflow\ndef f(a='\\0', b: int = {10**3_999}, c=1e999, *, d=2**63):\n  '''A \\0\\ud800 b.'''"
+        found, _ = self.inspect(PRELUDE + body)
+        self.assertEqual([(p["required"], p["default_value"]) for p in found["f"]["parameters"]], [(False, None)] * 4)
+        self.assertEqual(found["f"]["description"], "A \ufffd\ufffd b.")
+        bounds = f"@workflow\ndef f(a={2**63 - 1}, b=-{2**63 - 1}, c=1e308, d='{'x' * 99_999}'): ..."
+        found, issues = self.inspect(PRELUDE + bounds)
+        self.assertEqual((issues, found["f"]["parameters"][0]["default_value"]), ([], 2**63 - 1))
+        found, issues = self.inspect(PRELUDE + f"@workflow\ndef {'f' * 200}(): ...")
+        self.assertEqual((issues, list(found)), ([], ["f" * 200]))
+
+    def test_what_a_file_declares_is_bounded_however_it_is_shared(self) -> None:
+        shared = "".join(f"{b} = [{', '.join([a] * 10)}]\n" for a, b in zip("ABCDEFGH", "BCDEFGHI"))
+        problem = self.problems(f"A = ['x', 'y']\n{shared}@workflow\ndef f(a=I): ...")[0]
+        self.assertIn("100000 characters", problem[2])
+        big = f"X = '{'x' * 90_000}'\n" + "".join(f"@workflow\ndef f{n}(a=X): ...\n" for n in range(100))
+        found, issues = self.inspect(PRELUDE + big)
+        self.assertEqual((len(found), len(issues)), (44, 56))
+        self.assertIn("4000000 characters", issues[0]["message"])
+        spaces = "@workflow\ndef f(a):\n  '''A.\n\n  Args:\n    a" + " " * 1_000_000 + "'''"
+        self.assertEqual(self.problems(spaces), [])
+
+    def test_a_path_that_is_too_long(self) -> None:
+        reply = self.ask(op="inspect", path="a" * 1025, source=GOOD)
+        self.assertEqual((reply["definitions"], len(reply["issues"])), ([], 1))
+        self.assertIn("1024 characters", reply["issues"][0]["message"])
+        self.assertEqual(self.ask(op="inspect", path="a" * 1024, source=GOOD)["issues"], [])
+
+    def test_a_file_that_cannot_be_kept_breaks_only_itself(self) -> None:
+        self.write("a.py", PRELUDE + f"@workflow\ndef {'f' * 250}(): ...\n@workflow\ndef other(): ...\n")
+        self.write("b.py", PRELUDE + "@workflow\ndef nul(a='\\x00'):\n  '''A \\x00 b \\udfff.'''\n")
+        self.write("c.py", PRELUDE + "@workflow\ndef good(): ...\n")
+        files = {item["path"]: item for item in self.ask(op="scan", root=str(self.root))["files"]}
+        names = {path: [d["name"] for d in item["definitions"]] for path, item in files.items()}
+        self.assertEqual(names, {"a.py": ["other"], "b.py": ["nul"], "c.py": ["good"]})
+        lines = {path: [issue["line"] for issue in item["issues"]] for path, item in files.items()}
+        self.assertEqual(lines, {"a.py": [2], "b.py": [3, 4], "c.py": []})
 
     def test_check_code(self) -> None:
         self.assertEqual(self.ask(op="check_code", source="await x()\nreturn 1"), {"issues": [], "has_workflow": False})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unittest
 from typing import Any
 
@@ -73,6 +74,66 @@ class Output(RunCase):
         self.assertEqual(result["result"], 0)
         self.assertEqual(child.messages("INFO"), ["from sh", "unfinishedraw"])
         self.assertEqual(child.messages("ERROR"), ["to err"])
+
+    def test_what_files_give_is_plain_json(self) -> None:
+        source = (
+            "from bifrost import config, files\n"
+            "there, gone, done = files.exists('a', 'temp'), files.exists('b', 'temp'), files.write('a', 'x', 'temp')\n"
+            "logger.info('x', extra={'there': there, 'done': done})\n"
+            "await config.set('k', {'there': there, 'done': done})\n"
+            "return {'there': there, 'done': done, 'list': [files.exists('a', 'temp')], gone: 1}"
+        )
+        asked: list[Any] = []
+        child = self.zygote.fork()
+        self.addCleanup(child.close)
+        child.answers = lambda method, params: asked.append(params["value"]) or {"ok": None}  # type: ignore[func-returns-value]
+        child.code(source)
+        result = child.result()
+        self.assertEqual(result["result"], {"there": False, "done": None, "list": [True], "false": 1})
+        self.assertEqual(asked, [{"there": False, "done": None}])
+        self.assertEqual(child.lines[0][3], {"there": False, "done": None})
+        self.assertEqual(result["variables"], {"there": False, "gone": False, "done": None})
+        self.assertEqual(child.messages("WARNING"), [])
+
+    def test_a_look_at_the_variables_is_bounded(self) -> None:
+        source = (
+            "import time\n"
+            "wide = [[[[list(range(100))] * 100] * 100] * 100] * 100\n"
+            "long = ['hunter2-hunter2 ' * 1_000_000] * 100\n"
+            "small = 1\n"
+            "began = time.thread_time()\n"
+            "time.sleep(1.5)\n"
+        )
+        result, child = self.run_code(source, masked=["hunter2-hunter2"])
+        self.assertEqual(result["variables"]["small"], 1)
+        self.assertIn("more", str(result["variables"]["wide"]))
+        self.assertLess(len(json.dumps(result["variables"])), 262144)
+        self.assertGreaterEqual(len(child.variables), 1)
+        self.assertNotIn("hunter2", json.dumps([result["variables"], child.variables]))
+
+    def test_replies_come_beside_a_look_that_takes_long(self) -> None:
+        source = (
+            "import asyncio, time\n"
+            "from bifrost import config\n"
+            "class Slow(dict):\n"
+            "    def items(self):\n"
+            "        looks.append(time.monotonic())\n"
+            "        time.sleep(0.1)\n"
+            "        return super().items()\n"
+            "looks = []\n"
+            "slow = Slow(a=1)\n"
+            "end = time.monotonic() + 3\n"
+            "while time.monotonic() < end:\n"
+            "    await config.get('x')\n"
+            "    await asyncio.sleep(0.01)\n"
+            "return len(looks)"
+        )
+        child = self.zygote.fork()
+        self.addCleanup(child.close)
+        child.answers = lambda *_: {"ok": {"found": False, "value": None}}
+        child.code(source)
+        # Every 0.25 s would be eleven; each took 0.1 s, so the next comes 2 s later.
+        self.assertIn(child.result()["result"], (1, 2))
 
     def test_results_that_are_not_json(self) -> None:
         result, child = self.run_code("import datetime\nreturn {'a': float('nan'), 'b': 'x\\0y', 'c': '\\ud800', 'd': {1}}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 import unittest
 from typing import Any
 
@@ -59,6 +60,39 @@ class Runs(RunCase):
         self.assertEqual(self.run_file("go", path="email.py")[0]["result"], "bifrost_workspace.email")
         self.assertEqual(self.run_file("go", path="with-dash.py")[0]["result"], "dash")
 
+    def test_folders_named_like_something_installed(self) -> None:
+        installed = str(self.folders.snapshots / "installed")  # where a run may read
+        for path, text in (
+            ("snapshots/installed/acme/__init__.py", "from . import tools\n"), ("snapshots/installed/acme/tools.py", ""),
+            ("snapshots/version/acme/work.py", "async def go():\n    return 'own'\n"),
+            ("snapshots/version/acme/tools.py", "async def go():\n    return 'own tools'\n"),
+            ("snapshots/version/acme/wants.py", "import acme.absent\n\nasync def go(): pass\n"),
+        ):  # fmt: skip
+            file = self.folders.root / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        self.folders.write("sitecustom.py", f"import sys\nsys.path.append({installed!r})\nasync def go(): pass\n")
+        wanted = {"acme/work.py": "own", "acme/tools.py": "own tools"}
+        for path, value in wanted.items():
+            child = self.zygote.fork()
+            self.addCleanup(child.close)
+            child.file("sitecustom.py", "go", isolation="reuse")
+            child.result()
+            child.code("import acme\nreturn acme.__file__", isolation="reuse")
+            self.assertEqual(child.result()["result"], f"{installed}/acme/__init__.py")
+            child.code("import sys\ndel sys.modules['acme'], sys.modules['acme.tools']", isolation="reuse")
+            child.result()
+            child.file(path, "go", isolation="reuse")
+            self.assertEqual(child.result()["result"], value)
+        child = self.zygote.fork()
+        self.addCleanup(child.close)
+        child.file("sitecustom.py", "go", isolation="reuse")
+        child.result()
+        child.file("acme/wants.py", "go", isolation="reuse")
+        result = child.result()
+        self.assertEqual((result["status"], result["error_type"]), ("Failed", "ModuleNotFoundError"))
+        self.assertIn("acme.absent", result["error_message"])
+
     def test_files_that_cannot_be_imported(self) -> None:
         result, child = self.run_file("go", path="broken.py")
         self.assertEqual((result["status"], result["error_type"]), ("Failed", "ModuleNotFoundError"))
@@ -86,6 +120,26 @@ class Runs(RunCase):
         self.assertEqual(result["user_message"], "The mailbox is full")
         self.assertEqual(child.messages("ERROR"), ["The mailbox is full"])
         self.assertEqual(result["variables"], {"secret": 1})
+
+    def test_a_user_error_with_a_code_and_one_in_a_group(self) -> None:
+        source = "from bifrost import UserError\nraise UserError('The mailbox is full', 'E42', mailbox='x')"
+        result, _ = self.run_code(source)
+        self.assertEqual((result["error_type"], result["user_message"]), ("UserError", "The mailbox is full"))
+        if sys.version_info < (3, 11):
+            return
+        source = (
+            "import asyncio\nfrom bifrost import UserError\n"
+            "async def one(error):\n    raise error\n"
+            "async with asyncio.TaskGroup() as group:\n"
+            "    async with asyncio.TaskGroup() as inner:\n"
+            "        for error in errors.split():\n            inner.create_task(one(eval(error)))\n"
+        )
+        result, child = self.run_code(source, {"errors": "UserError('full')"})
+        self.assertEqual((result["error_type"], result["user_message"]), ("UserError", "full"))
+        self.assertIn("ExceptionGroup", result["traceback"])
+        result, _ = self.run_code(source, {"errors": "UserError('full') ValueError('x')"})
+        self.assertEqual(result["error_type"], "ExceptionGroup")
+        self.assertEqual(result["user_message"], "An error occurred during execution")
 
     def test_a_traceback_shows_the_authors_frames(self) -> None:
         result, _ = self.run_file("breaks")
@@ -174,6 +228,53 @@ class Runs(RunCase):
         self.assertTrue(child.result()["recycle"])
         child.code("import subprocess\nsubprocess.Popen(['sleep', '60'])", isolation="reuse")
         self.assertTrue(child.result()["recycle"])
+
+    def test_reuse_gives_each_run_a_process_as_it_was(self) -> None:
+        child = self.zygote.fork()
+        self.addCleanup(child.close)
+        source = (
+            "import io, logging, os, signal, sys, tempfile, warnings\n"
+            "warnings.warn('careful')\n"
+            "logger.info('said')\n"
+            "logging.getLogger('w').info('of the module')\n"
+            "print('printed')\n"
+            "seen = [os.getcwd() == os.environ['TMPDIR'], os.listdir(), 'LEFT' in os.environ, os.environ.get('LANG'),\n"
+            "        os.umask(0), tempfile.gettempdir() == os.environ['TMPDIR']]\n"
+            "os.makedirs('folder/below')\n"
+            "open('file', 'w').close()\n"
+            "os.symlink('/', 'link')\n"
+            "os.environ['LEFT'] = '1'\n"
+            "os.environ.pop('LANG', None)\n"
+            "os.chdir('/')\n"
+            "tempfile.tempdir = '/'\n"
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+            "sys.stdout, sys.stderr = io.StringIO(), None\n"
+            "logging.disable(logging.CRITICAL)\n"
+            "logging.getLogger('w').disabled = True\n"
+            "return seen"
+        )
+        for n in range(3):
+            child.lines.clear()
+            child.code(source, isolation="reuse")
+            result = child.result()
+            self.assertFalse(result["recycle"])
+            self.assertEqual(result["result"], [True, [], False, "C.UTF-8", 0o077, True], n)
+            self.assertEqual(child.messages("WARNING"), ["<posted>:2: UserWarning: careful"], n)
+            self.assertEqual(child.messages("INFO"), ["said", "of the module", "printed"], n)
+        child.code("import asyncio\nprint('started')\nawait asyncio.sleep(3600)", isolation="reuse")
+        child.lines.clear()
+        child.until(lambda: bool(child.lines))
+        child.signal(15)
+        self.assertEqual(child.result()["status"], "Cancelled")
+
+    def test_reuse_is_not_gone_on_with_where_the_folder_cannot_be_emptied(self) -> None:
+        child = self.zygote.fork()
+        self.addCleanup(child.close)
+        child.code("import os, shutil\nos.chdir('/')\nshutil.rmtree(os.environ['TMPDIR'], ignore_errors=True)", isolation="reuse")
+        self.assertEqual(child.result()["status"], "Success")
+        child.code("import os\nreturn os.path.isdir(os.environ['TMPDIR'])", isolation="reuse")
+        result = child.result()
+        self.assertTrue(result["result"] or result["recycle"], result)
 
     def test_reuse_with_several_calls_waiting(self) -> None:
         child = self.zygote.fork()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import tempfile
 import unittest
 import warnings
@@ -72,6 +73,16 @@ class Decorators(unittest.TestCase):
 
         self.assertTrue(getattr(look, MARK).options["is_tool"])
         self.assertEqual(getattr(sizes, MARK).options["cache_ttl_seconds"], 60)
+
+
+class Errors(unittest.TestCase):
+    def test_further_arguments_are_kept_and_not_shown(self) -> None:
+        error = bifrost.UserError("The mailbox is full", "E42", mailbox="x")
+        self.assertEqual((str(error), error.message, error.args), ("The mailbox is full", "The mailbox is full", ("The mailbox is full", "E42")))
+        self.assertEqual(error.details, {"mailbox": "x"})
+        again = pickle.loads(pickle.dumps(error))
+        self.assertEqual((str(again), again.args, again.details), (str(error), error.args, error.details))
+        self.assertEqual(str(bifrost.WorkflowError()), "")
 
 
 class Context(unittest.TestCase):
@@ -220,6 +231,18 @@ class Masks(unittest.TestCase):
         for text in ('pa ss\\"w\\u00f6rd', "pa%20ss%22w%C3%B6rd", "pa+ss%22w%C3%B6rd", "only line two is long here"):
             self.assertIn("***", mask.apply(text), text)
         self.assertEqual(mask.apply("abc is too short to hide"), "abc is too short to hide")
+
+    def test_the_head_of_a_long_text(self) -> None:
+        mask = _masking.Mask(["0123456789", "secret"])
+        for text in ("secret" * 50 + "x0123456789y", "abc0123456789def", "plain " * 20, "0123456789" * 9, "sec"):
+            whole = [mask.apply(text[:cut]) for cut in range(len(text) + 1)]
+            for cut in range(len(text) + 1):
+                head = mask.head(text, cut)
+                self.assertNotRegex(head, "0123|secr|ecret|6789")
+                if cut == len(text):
+                    self.assertEqual(head, whole[cut])
+        self.assertEqual(mask.head("ab0123456789cd", 5), "ab***")
+        self.assertEqual(_masking.Mask().head("abcdef", 3), "abc")
 
     def test_the_longest_value_wins(self) -> None:
         self.assertEqual(_masking.Mask(["secret", "secret-longer"]).apply("secret-longer"), "***")

@@ -146,20 +146,23 @@ class Lifecycle(unittest.TestCase):
         self.assertEqual(child.result()["result"], [60123, 60123, [], False])
 
     def test_children_die_when_the_lease_ends(self) -> None:
-        self.zygote.send(type="lease", valid_ms=60_000)
+        self.lease(60_000)
         child = self.zygote.fork()
         self.addCleanup(child.close)
         child.code(GRANDCHILD, {"detached": True, "stay": True})
         child.until(lambda: bool(child.lines))
-        self.zygote.send(type="lease", valid_ms=50)
+        self.lease(50)
         self.assertEqual(child.exited()["signal"], signal.SIGKILL)
         self.assertEqual(sleepers(child.temp), [])
         self.refused("the worker's lease has run out")
-        self.zygote.send(type="lease", valid_ms=60_000)
+        self.lease(60_000)
         again = self.zygote.fork()
         self.addCleanup(again.close)
         again.code("return 1")
         self.assertEqual(again.result()["result"], 1)
+
+    def lease(self, milliseconds: int) -> None:
+        self.zygote.send(type="lease", until_ms=time.monotonic_ns() // 1_000_000 + milliseconds)
 
     def refused(self, reason: str, descriptor: bool = True, number: int = 900) -> None:
         ours, theirs = socket.socketpair()

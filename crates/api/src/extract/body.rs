@@ -1,6 +1,6 @@
 //! Bodies: JSON and forms, read up to the limit, each refusal in its own status.
 
-use super::{field, from_urlencoded};
+use super::fields::{from_json, from_urlencoded};
 use crate::{problem::Problem, state::ApiState};
 use axum::{
     body::Bytes,
@@ -40,7 +40,7 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for ValidJson<T> {
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
         require(request.headers(), is_json, "send JSON with `Content-Type: application/json`")?;
-        from_json(&read(request, state).await?).map(Self)
+        Ok(Self(from_json(&read(request, state).await?)?))
     }
 }
 
@@ -93,7 +93,19 @@ fn unsupported(hint: &'static str) -> Problem {
     Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, hint)
 }
 
+/// The body, which has to arrive within the time of a request: routes that wait for a run are bounded here alone.
 async fn read(request: Request, state: &ApiState) -> Result<Bytes, Problem> {
+    let within = state.settings.request_timeout;
+    match tokio::time::timeout(within, read_all(request, state)).await {
+        Ok(body) => body,
+        Err(_) => Err(Problem::of_status(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the body did not arrive within {} s", within.as_secs_f32()),
+        )),
+    }
+}
+
+async fn read_all(request: Request, state: &ApiState) -> Result<Bytes, Problem> {
     let limit = state.settings.body_limit_bytes;
     let too_large = || Error::new(Kind::TooLarge, format!("the body is larger than {limit} bytes"));
     let announced =
@@ -112,20 +124,4 @@ async fn read(request: Request, state: &ApiState) -> Result<Bytes, Problem> {
         body.extend_from_slice(&part);
     }
     Ok(body.into())
-}
-
-fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        if error.inner().classify() == serde_json::error::Category::Data {
-            Error::invalid_fields(vec![field(&error)])
-        } else {
-            Error::bad_request(format!("the body is not JSON: {}", error.into_inner()))
-                .with_code("json_syntax")
-        }
-    })?;
-    deserializer.end().map_err(|error| {
-        Error::bad_request(format!("the body is not JSON: {error}")).with_code("json_syntax")
-    })?;
-    Ok(value)
 }

@@ -21,7 +21,8 @@ pub struct Asked<'a> {
 }
 
 /// Whether the request, which carries no token, acts as the development user. `Always` drops what binds it to this machine
-/// (listener, peer, forwarding headers, host), and nothing that keeps other web sites out.
+/// (listener, peer, forwarding headers), and nothing that keeps other web sites out: a page may have its own name resolve to
+/// this machine's address, so the name that was asked for has to be one of ours.
 #[must_use]
 pub fn holds(settings: &ApiSettings, asked: Asked<'_>) -> bool {
     if settings.environment != Environment::Development {
@@ -29,7 +30,7 @@ pub fn holds(settings: &ApiSettings, asked: Asked<'_>) -> bool {
     }
     let from_here = match settings.dev_bypass {
         DevBypass::Off => false,
-        DevBypass::Always => true,
+        DevBypass::Always => host(asked).is_some_and(|host| is_our_name(settings, &host)),
         DevBypass::Loopback => {
             settings.listens_on_loopback
                 && asked.peer.is_some_and(|peer| peer.to_canonical().is_loopback())
@@ -58,6 +59,15 @@ fn host(asked: Asked<'_>) -> Option<Authority> {
 
 fn is_this_machine(host: &Authority) -> bool {
     ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host.host().eq_ignore_ascii_case(name))
+}
+
+/// The public URL's host, this machine's own name, or an address: nobody else can make a browser believe that these are theirs.
+fn is_our_name(settings: &ApiSettings, host: &Authority) -> bool {
+    let name = host.host();
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    is_this_machine(host)
+        || address.parse::<IpAddr>().is_ok()
+        || settings.public_url.host_str().is_some_and(|ours| name.eq_ignore_ascii_case(ours))
 }
 
 /// No origin, or ours: the public URL's, or the host that was asked for.
@@ -188,7 +198,26 @@ mod tests {
             ("always: listener", true, always(|c| c.settings.listens_on_loopback = false)),
             ("always: peer", true, always(|c| c.peer = None)),
             ("always: proxy", true, always(|c| c.headers.push(("x-forwarded-for", "192.0.2.1")))),
-            ("always: host", true, always(|c| c.headers = vec![("host", "box.lan:8000")])),
+            ("always: no host", false, always(|c| c.headers.clear())),
+            ("always: address", true, always(|c| c.headers = vec![("host", "192.0.2.7:8000")])),
+            ("always: IPv6 address", true, always(|c| c.headers = vec![("host", "[2001:db8::7]:8000")])),
+            ("always: other host", false, always(|c| c.headers = vec![("host", "box.lan:8000")])),
+            (
+                "always: host of the public URL",
+                true,
+                always(|c| {
+                    c.settings.public_url = "http://box.lan:8000".parse().expect("a URL");
+                    c.headers = vec![("host", "Box.lan:8000"), ("origin", "http://box.lan:8000")];
+                }),
+            ),
+            (
+                "always: rebound with its own origin",
+                false,
+                always(|c| {
+                    c.headers =
+                        vec![("host", "attacker.example:8000"), ("origin", "http://attacker.example:8000")];
+                }),
+            ),
             ("always: cross site", false, always(|c| c.headers.push(("sec-fetch-site", "cross-site")))),
             ("always: origin", false, always(|c| c.headers.push(("origin", "https://attacker.example")))),
             ("always: form", false, always(|c| c.method = Method::POST)),

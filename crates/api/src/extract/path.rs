@@ -1,6 +1,6 @@
 //! Path and query parameters.
 
-use super::from_urlencoded;
+use super::fields::{from_urlencoded, words};
 use crate::{problem::Problem, state::ApiState};
 use axum::{
     extract::{FromRequestParts, RawPathParams},
@@ -26,8 +26,9 @@ where
             .map_err(|_| Error::bad_request("the path is not UTF-8"))?;
         let (name, text) =
             params.iter().last().ok_or_else(|| Error::internal("the route has no parameter"))?;
-        let value =
-            text.parse().map_err(|error: T::Err| Error::invalid(name, "format", error.to_string()))?;
+        let value = text
+            .parse()
+            .map_err(|error: T::Err| Error::invalid(name, "format", words(&error.to_string()).1))?;
         Ok(Self(value))
     }
 }

@@ -1,6 +1,6 @@
 //! Headers on every answer that keep browsers careful, and which foreign origins may read answers.
 
-use crate::state::ApiSettings;
+use crate::state::{AllowedOrigins, ApiSettings};
 use axum::{
     extract::Request,
     http::{HeaderName, HeaderValue, Method, header},
@@ -32,13 +32,20 @@ pub(crate) async fn security(request: Request, next: Next) -> Response {
     response
 }
 
-/// The origins of the settings may call with cookies; others get no permission. `None` without such origins.
+/// The origins of the settings may call with cookies, and any origin without them when the settings say so; others get no
+/// permission. `None` without such origins.
 pub(crate) fn cors(settings: &ApiSettings) -> Option<CorsLayer> {
-    let origins: Vec<HeaderValue> =
-        settings.allowed_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
-    if origins.is_empty() {
-        return None;
-    }
+    let (origins, credentials) = match &settings.allowed_origins {
+        // Mirrored and not `*`, so that answers of two origins are never mixed up in a cache.
+        AllowedOrigins::Any => (AllowOrigin::mirror_request(), false),
+        AllowedOrigins::List(origins) => {
+            let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+            if origins.is_empty() {
+                return None;
+            }
+            (AllowOrigin::list(origins), true)
+        }
+    };
     let headers = [
         header::ACCEPT,
         header::AUTHORIZATION,
@@ -53,8 +60,8 @@ pub(crate) fn cors(settings: &ApiSettings) -> Option<CorsLayer> {
     ];
     Some(
         CorsLayer::new()
-            .allow_origin(AllowOrigin::list(origins))
-            .allow_credentials(true)
+            .allow_origin(origins)
+            .allow_credentials(credentials)
             .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
             .allow_headers(headers)
             .expose_headers([

@@ -20,6 +20,27 @@ const SWEEP_WITHOUT_BUS: Duration = Duration::from_secs(1);
 /// Lines of one read.
 const PAGE: u32 = 500;
 
+/// Where a channel's messages go, each with the number of the subscription that it is of.
+#[derive(Debug, Clone)]
+pub(super) struct Outlet {
+    subscription: u64,
+    queue: mpsc::Sender<(u64, ServerMessage)>,
+}
+
+impl Outlet {
+    pub(super) const fn new(subscription: u64, queue: mpsc::Sender<(u64, ServerMessage)>) -> Self {
+        Self { subscription, queue }
+    }
+
+    async fn send(&self, message: ServerMessage) -> std::result::Result<(), Gone> {
+        self.queue.send((self.subscription, message)).await.map_err(|_| Gone)
+    }
+
+    async fn closed(&self) {
+        self.queue.closed().await;
+    }
+}
+
 /// A channel by its name, after policy allowed it.
 #[derive(Debug, Clone)]
 pub(super) enum Channel {
@@ -77,7 +98,7 @@ impl Channel {
     }
 
     /// Sends until the receiver is gone. Interest at the bus is registered before the store is read.
-    pub(super) async fn run(self, state: ApiState, cursor: i64, out: mpsc::Sender<ServerMessage>) {
+    pub(super) async fn run(self, state: ApiState, cursor: i64, out: Outlet) {
         match self {
             Self::Execution { id, visibility } => {
                 Follow { state, id, visibility, cursor, variables: 0, status: None, out }.run().await;
@@ -103,7 +124,7 @@ struct Follow {
     cursor: i64,
     variables: i32,
     status: Option<bifrost_domain::execution::Status>,
-    out: mpsc::Sender<ServerMessage>,
+    out: Outlet,
 }
 
 impl Follow {
@@ -154,7 +175,7 @@ impl Follow {
     }
 
     async fn send(&self, message: ServerMessage) -> std::result::Result<(), Gone> {
-        self.out.send(message).await.map_err(|_| Gone)
+        self.out.send(message).await
     }
 
     /// Lines first, then the status: a client that sees the end has seen every line before it.
@@ -215,7 +236,7 @@ impl Follow {
     }
 }
 
-async fn history(state: &ApiState, scope: Scope, visibility: &Visibility, out: &mpsc::Sender<ServerMessage>) {
+async fn history(state: &ApiState, scope: Scope, visibility: &Visibility, out: &Outlet) {
     loop {
         let Ok(mut subscription) = state.app.bus().subscribe(&topics::history(scope)).await else {
             tokio::select! {

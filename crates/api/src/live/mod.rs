@@ -7,32 +7,38 @@
 
 mod channel;
 mod messages;
+mod places;
 mod socket;
 mod stream;
 
+pub(crate) use places::Places;
+
 use crate::{
-    extract::{Json, SignedIn},
-    problem::{ProblemOut, Result},
-    state::ApiState,
+    extract::{Json, Path, Query, SignedIn},
+    problem::{Problem, ProblemOut, Result},
+    state::{AllowedOrigins, ApiState},
 };
 use axum::{
-    extract::{
-        FromRequestParts, Path, Query, Request, State, WebSocketUpgrade,
-        ws::{CloseFrame, Message},
-    },
+    extract::{FromRequestParts, Request, State, WebSocketUpgrade},
     http::{HeaderMap, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use bifrost_app::auth::TICKET_SECONDS;
-use bifrost_domain::policy::Caller;
+use bifrost_domain::{error::Error, policy::Caller};
+use messages::ServerMessage;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Close code for a connection without a valid identity.
 const UNAUTHENTICATED: u16 = 4001;
+/// Close code for one connection more than a person may have (RFC 6455's registry: try again later).
+const TRY_AGAIN_LATER: u16 = 1013;
 /// Largest message that a client may send, bytes.
 const MAX_CLIENT_MESSAGE: usize = 64 * 1024;
+/// What is read of a message at most. More than is allowed, so that a client hears what was wrong and is not cut off in the
+/// middle of sending.
+const MAX_READ: usize = 1024 * 1024;
 
 /// The routes that stay open.
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
@@ -86,16 +92,19 @@ pub(crate) struct ConnectQuery {
 
 /// Open a live connection
 ///
-/// A WebSocket (RFC 6455). Without a valid identity it is closed with code 4001. See docs/live.md for its messages.
+/// A WebSocket (RFC 6455). Without a valid identity it is closed with code 4001, also when the session ends later or its rights
+/// change, and with 1013 when the person has 64 open already. See docs/live.md for its messages.
 #[utoipa::path(
     get, path = "/ws/connect", tag = "live", params(ConnectQuery),
     responses(
         (status = 101, description = "the connection is open"),
         (status = 400, body = ProblemOut, content_type = "application/problem+json", description = "not a WebSocket request"),
         (status = 403, body = ProblemOut, content_type = "application/problem+json", description = "a foreign origin"),
+        (status = 422, body = ProblemOut, content_type = "application/problem+json", description = "bad parameters"),
+        (status = 503, body = ProblemOut, content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn connect(State(state): State<ApiState>, request: Request) -> Response {
+pub(crate) async fn connect(State(state): State<ApiState>, request: Request) -> Result<Response> {
     open(state, request, None).await
 }
 
@@ -108,43 +117,53 @@ pub(crate) async fn connect(State(state): State<ApiState>, request: Request) -> 
         (status = 101, description = "the connection is open"),
         (status = 400, body = ProblemOut, content_type = "application/problem+json", description = "not a WebSocket request"),
         (status = 403, body = ProblemOut, content_type = "application/problem+json", description = "a foreign origin"),
+        (status = 422, body = ProblemOut, content_type = "application/problem+json", description = "bad parameters"),
+        (status = 503, body = ProblemOut, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn execution(
     State(state): State<ApiState>,
     Path(id): Path<String>,
     request: Request,
-) -> Response {
+) -> Result<Response> {
     open(state, request, Some(id)).await
 }
 
-async fn open(state: ApiState, request: Request, id: Option<String>) -> Response {
-    use bifrost_domain::error::Error;
+async fn open(state: ApiState, request: Request, id: Option<String>) -> Result<Response> {
     let (mut parts, _) = request.into_parts();
-    if !origin_is_ours(&state, &parts.headers) {
-        return crate::problem::Problem::from(Error::forbidden("this origin may not open live connections"))
-            .into_response();
-    }
-    let query: ConnectQuery = match Query::try_from_uri(&parts.uri) {
-        Ok(Query(query)) => query,
-        Err(_) => ConnectQuery::default(),
-    };
-    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &state).await {
-        Ok(upgrade) => upgrade.max_message_size(MAX_CLIENT_MESSAGE).max_frame_size(MAX_CLIENT_MESSAGE),
-        Err(_) => {
-            let error = Error::bad_request("this address speaks WebSocket: send an upgrade request");
-            return crate::problem::Problem::from(error).into_response();
+    match origin(&state, &parts.headers) {
+        Origin::Ours => {}
+        Origin::Any => {
+            parts.headers.remove(header::COOKIE);
         }
+        Origin::Foreign => return Err(Error::forbidden("this origin may not open live connections").into()),
+    }
+    let Query(query) = Query::<ConnectQuery>::from_request_parts(&mut parts, &state).await?;
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state)
+        .await
+        .map_err(|_| Error::bad_request("this address speaks WebSocket: send an upgrade request"))?
+        .max_message_size(MAX_READ)
+        .max_frame_size(MAX_READ);
+    // Whoever shows a ticket is judged by it: nothing else is tried.
+    let shown = match &query.ticket {
+        Some(ticket) => state.auth.redeem_ticket(ticket).await.map_err(Problem::from),
+        None => SignedIn::from_request_parts(&mut parts, &state).await.map(|signed_in| signed_in.caller),
     };
-    let caller: Option<Caller> = match &query.ticket {
-        Some(ticket) => state.auth.redeem_ticket(ticket).await.ok(),
-        None => SignedIn::from_request_parts(&mut parts, &state).await.ok().map(|signed_in| signed_in.caller),
+    let caller: Option<Caller> = match shown {
+        Ok(caller) => Some(caller),
+        Err(problem) if problem.status().is_server_error() => return Err(problem),
+        Err(_) => None,
     };
-    upgrade.on_upgrade(async move |mut socket| {
+    Ok(upgrade.on_upgrade(async move |socket| {
         let Some(caller) = caller else {
-            let frame = CloseFrame { code: UNAUTHENTICATED, reason: "sign in first".into() };
-            let _ = socket.send(Message::Close(Some(frame))).await;
-            return;
+            return socket::refuse(socket, None, UNAUTHENTICATED, "sign in first").await;
+        };
+        let place = match state.live.take(caller.user_id) {
+            Ok(place) => place,
+            Err(error) => {
+                let said = ServerMessage::error(error.to_string());
+                return socket::refuse(socket, Some(&said), TRY_AGAIN_LATER, "too many connections").await;
+            }
         };
         let mut channels: Vec<(String, Option<i64>)> = Vec::new();
         if let Some(id) = id {
@@ -155,18 +174,32 @@ async fn open(state: ApiState, request: Request, id: Option<String>) -> Response
                 channels.push((channel.to_owned(), None));
             }
         }
-        socket::serve(state, caller, socket, channels).await;
-    })
+        socket::serve(state, caller, place, socket, channels).await;
+    }))
 }
 
-/// A browser sends `Origin`: it has to be our own host or one of the settings' list. Programs send none.
-fn origin_is_ours(state: &ApiState, headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    if state.settings.allowed_origins.iter().any(|allowed| allowed == origin) {
-        return true;
-    }
+/// What a browser's `Origin` allows.
+#[derive(Debug, PartialEq, Eq)]
+enum Origin {
+    /// Our own host, one of the settings' list, or a program, which sends none: everything.
+    Ours,
+    /// Any other when the settings allow any: to connect, but not with the browser's cookies.
+    Any,
+    /// Nothing.
+    Foreign,
+}
+
+fn origin(state: &ApiState, headers: &HeaderMap) -> Origin {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Origin::Ours };
+    let text = origin.to_str().unwrap_or_default();
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let authority = origin.split_once("://").map(|(_, rest)| rest);
-    authority.is_some_and(|authority| !host.is_empty() && authority.eq_ignore_ascii_case(host))
+    let authority = text.split_once("://").map(|(_, rest)| rest);
+    if authority.is_some_and(|authority| !host.is_empty() && authority.eq_ignore_ascii_case(host)) {
+        return Origin::Ours;
+    }
+    match &state.settings.allowed_origins {
+        AllowedOrigins::Any => Origin::Any,
+        AllowedOrigins::List(origins) if origins.iter().any(|allowed| allowed == text) => Origin::Ours,
+        AllowedOrigins::List(_) => Origin::Foreign,
+    }
 }

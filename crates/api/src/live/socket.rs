@@ -1,27 +1,221 @@
 //! One live connection.
 
 use super::{
-    UNAUTHENTICATED,
-    channel::Channel,
+    MAX_CLIENT_MESSAGE, UNAUTHENTICATED,
+    channel::{Channel, Outlet},
     messages::{ClientMessage, ServerMessage},
+    places::Place,
 };
 use crate::state::ApiState;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bifrost_domain::policy::Caller;
 use std::{collections::HashMap, time::Duration};
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{
+    sync::mpsc,
+    task::AbortHandle,
+    time::{Interval, interval, timeout},
+};
 
 /// Channels of one connection at most.
 const MAX_CHANNELS: usize = 100;
 /// Messages that wait for a slow client; channels wait beyond that.
 const QUEUE: usize = 256;
-/// So often it is asked whether the session still holds.
+/// So often it is asked whether the session still holds, with the rights it had.
 const SESSION_CHECK: Duration = Duration::from_secs(1);
 /// So often an idle client is pinged, so that proxies keep the connection and dead peers are noticed.
 const PING: Duration = Duration::from_secs(20);
+/// How long the closing handshake may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Close code for a message that is too long (RFC 6455, 7.4.1).
+const TOO_BIG: u16 = 1009;
+
+/// Why a connection ends.
+pub(super) enum End {
+    /// The client has gone, or does not read: there is nobody to tell.
+    Gone,
+    /// The client is told.
+    Close { code: u16, reason: &'static str },
+}
+
+impl End {
+    const fn too_big() -> Self {
+        Self::Close { code: TOO_BIG, reason: "a message has at most 64 KiB" }
+    }
+}
+
+impl From<axum::Error> for End {
+    fn from(error: axum::Error) -> Self {
+        let source = std::error::Error::source(&error);
+        match source.and_then(|source| source.downcast_ref()) {
+            Some(tungstenite::Error::Capacity(_)) => Self::too_big(),
+            _ => Self::Gone,
+        }
+    }
+}
+
+/// Serves until the client goes away, does not read, or its session ends or has other rights than at the beginning.
+pub(super) async fn serve(
+    state: ApiState,
+    caller: Caller,
+    place: Place,
+    socket: WebSocket,
+    channels: Vec<(String, Option<i64>)>,
+) {
+    let mut peer = Peer {
+        socket,
+        check: interval(SESSION_CHECK),
+        state: state.clone(),
+        caller: caller.clone(),
+        send_within: state.settings.live_send_timeout,
+    };
+    let (out, messages) = mpsc::channel(QUEUE);
+    let connection = Connection { state, caller, open: HashMap::new(), last: 0, out };
+    let End::Close { code, reason } = run(&mut peer, connection, messages, channels).await else { return };
+    drop(place);
+    farewell(peer.socket, code, reason).await;
+}
+
+async fn run(
+    peer: &mut Peer,
+    mut connection: Connection,
+    mut messages: mpsc::Receiver<(u64, ServerMessage)>,
+    channels: Vec<(String, Option<i64>)>,
+) -> End {
+    let mut replies = connection.begin(channels).await;
+    let mut ping = interval(PING);
+    ping.reset();
+    let mut unanswered = 0_u8;
+    loop {
+        for reply in replies.drain(..) {
+            if let Err(end) = peer.say(&reply).await {
+                return end;
+            }
+        }
+        let step = tokio::select! {
+            received = peer.socket.recv() => match received {
+                Some(Ok(Message::Text(text))) if text.len() > MAX_CLIENT_MESSAGE => Err(End::too_big()),
+                Some(Ok(Message::Binary(bytes))) if bytes.len() > MAX_CLIENT_MESSAGE => Err(End::too_big()),
+                Some(Ok(Message::Text(text))) => {
+                    replies = connection.handle(&text).await;
+                    Ok(())
+                }
+                Some(Ok(Message::Binary(_))) => {
+                    replies.push(ServerMessage::error("send JSON as text"));
+                    Ok(())
+                }
+                Some(Ok(Message::Ping(_))) => Ok(()),
+                Some(Ok(Message::Pong(_))) => {
+                    unanswered = 0;
+                    Ok(())
+                }
+                Some(Err(error)) => Err(error.into()),
+                Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+            },
+            Some((subscription, message)) = messages.recv() => {
+                // What a subscription that has ended left in the queue is not for the client any more.
+                if connection.follows(subscription) { peer.say(&message).await } else { Ok(()) }
+            }
+            _ = peer.check.tick() => ended(&peer.state, &peer.caller).await.map_or(Ok(()), Err),
+            _ = ping.tick() => {
+                unanswered += 1;
+                if unanswered > 2 { Err(End::Gone) } else { peer.send(Message::Ping(Vec::new().into())).await }
+            }
+        };
+        if let Err(end) = step {
+            return end;
+        }
+    }
+}
+
+/// Closes, and reads on until the client has heard it: a connection that is dropped with something unread is reset, and the
+/// client might never see why.
+async fn farewell(mut socket: WebSocket, code: u16, reason: &'static str) {
+    let closing = async {
+        let frame = CloseFrame { code, reason: reason.into() };
+        if socket.send(Message::Close(Some(frame))).await.is_err() {
+            return;
+        }
+        while let Some(received) = socket.recv().await {
+            if received.is_err() {
+                // A message of any length that cannot be read past: the client gets the time that is left.
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let _ = timeout(FAREWELL, closing).await;
+}
+
+/// Refuses a connection.
+pub(super) async fn refuse(
+    mut socket: WebSocket,
+    said: Option<&ServerMessage>,
+    code: u16,
+    reason: &'static str,
+) {
+    if let Some(text) = said.and_then(|message| serde_json::to_string(message).ok()) {
+        let _ = timeout(FAREWELL, socket.send(Message::Text(text.into()))).await;
+    }
+    farewell(socket, code, reason).await;
+}
+
+/// Why the connection of `caller` may not go on, if it may not. While the store is away nothing is decided.
+pub(super) async fn ended(state: &ApiState, caller: &Caller) -> Option<End> {
+    let reason = match state.auth.has_rights_still(caller).await {
+        Ok(true) => return None,
+        Ok(false) => "your rights have changed: connect again",
+        Err(error) if error.kind == bifrost_domain::error::Kind::Unauthenticated => "the session has ended",
+        Err(_) => return None,
+    };
+    Some(End::Close { code: UNAUTHENTICATED, reason })
+}
+
+/// The client's side of the connection.
+struct Peer {
+    socket: WebSocket,
+    check: Interval,
+    state: ApiState,
+    caller: Caller,
+    send_within: Duration,
+}
+
+impl Peer {
+    async fn say(&mut self, message: &ServerMessage) -> Result<(), End> {
+        match serde_json::to_string(message) {
+            Ok(text) => self.send(Message::Text(text.into())).await,
+            Err(error) => {
+                tracing::error!(error = %error, "a live message could not be written");
+                Err(End::Gone)
+            }
+        }
+    }
+
+    /// Sends, for so long as the settings allow; a session that ends meanwhile ends the sending too.
+    async fn send(&mut self, message: Message) -> Result<(), End> {
+        let Self { socket, check, state, caller, send_within } = self;
+        let sending = timeout(*send_within, socket.send(message));
+        tokio::pin!(sending);
+        loop {
+            tokio::select! {
+                sent = &mut sending => return match sent {
+                    Ok(sent) => sent.map_err(Into::into),
+                    Err(_) => {
+                        tracing::debug!("a live client does not read");
+                        Err(End::Gone)
+                    }
+                },
+                _ = check.tick() => {
+                    if let Some(end) = ended(state, caller).await {
+                        return Err(end);
+                    }
+                }
+            }
+        }
+    }
+}
 
 struct Open {
     task: AbortHandle,
+    subscription: u64,
 }
 
 impl Drop for Open {
@@ -34,65 +228,9 @@ struct Connection {
     state: ApiState,
     caller: Caller,
     open: HashMap<String, Open>,
-    out: mpsc::Sender<ServerMessage>,
-}
-
-/// Serves until the client goes away or its session ends.
-pub(super) async fn serve(
-    state: ApiState,
-    caller: Caller,
-    mut socket: WebSocket,
-    channels: Vec<(String, Option<i64>)>,
-) {
-    let (out, mut messages) = mpsc::channel(QUEUE);
-    let session = caller.session_id;
-    let mut connection = Connection { state: state.clone(), caller, open: HashMap::new(), out };
-    let mut replies = connection.begin(channels).await;
-    let mut check = tokio::time::interval(SESSION_CHECK);
-    let mut ping = tokio::time::interval(PING);
-    ping.reset();
-    let mut unanswered = 0_u8;
-    loop {
-        for reply in replies.drain(..) {
-            if send(&mut socket, &reply).await.is_err() {
-                return;
-            }
-        }
-        tokio::select! {
-            received = socket.recv() => match received {
-                Some(Ok(Message::Text(text))) => replies = connection.handle(&text).await,
-                Some(Ok(Message::Binary(_))) => replies.push(ServerMessage::error("send JSON as text")),
-                Some(Ok(Message::Ping(_))) => {}
-                Some(Ok(Message::Pong(_))) => unanswered = 0,
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-            },
-            Some(message) = messages.recv() => {
-                if send(&mut socket, &message).await.is_err() {
-                    return;
-                }
-            }
-            _ = check.tick() => {
-                if let Some(id) = session
-                    && matches!(state.auth.session_holds(id).await, Ok(false))
-                {
-                    let frame = CloseFrame { code: UNAUTHENTICATED, reason: "the session has ended".into() };
-                    let _ = socket.send(Message::Close(Some(frame))).await;
-                    return;
-                }
-            }
-            _ = ping.tick() => {
-                unanswered += 1;
-                if unanswered > 2 || socket.send(Message::Ping(Vec::new().into())).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-async fn send(socket: &mut WebSocket, message: &ServerMessage) -> Result<(), axum::Error> {
-    let text = serde_json::to_string(message).map_err(axum::Error::new)?;
-    socket.send(Message::Text(text.into())).await
+    /// The number of the last subscription: each has its own.
+    last: u64,
+    out: mpsc::Sender<(u64, ServerMessage)>,
 }
 
 impl Connection {
@@ -181,7 +319,13 @@ impl Connection {
 
     /// A second subscription to the same channel takes the place of the first.
     fn start(&mut self, name: String, channel: Channel, cursor: i64) {
-        let task = tokio::spawn(channel.run(self.state.clone(), cursor, self.out.clone())).abort_handle();
-        self.open.insert(name, Open { task });
+        self.last += 1;
+        let outlet = Outlet::new(self.last, self.out.clone());
+        let task = tokio::spawn(channel.run(self.state.clone(), cursor, outlet)).abort_handle();
+        self.open.insert(name, Open { task, subscription: self.last });
+    }
+
+    fn follows(&self, subscription: u64) -> bool {
+        self.open.values().any(|open| open.subscription == subscription)
     }
 }

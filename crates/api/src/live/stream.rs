@@ -1,7 +1,11 @@
 //! The stream of one execution over Server-Sent Events: the same messages as the WebSocket's, for `curl -N` and for clients that
 //! reconnect by themselves with `Last-Event-ID`.
 
-use super::{channel::Channel, messages::ServerMessage};
+use super::{
+    channel::{Channel, Outlet},
+    messages::ServerMessage,
+    socket,
+};
 use crate::{
     extract::{Path, SignedIn},
     problem::{ProblemOut, Result},
@@ -35,6 +39,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
         (status = 403, body = ProblemOut, content_type = "application/problem+json"),
         (status = 404, body = ProblemOut, content_type = "application/problem+json"),
         (status = 422, body = ProblemOut, content_type = "application/problem+json"),
+        (status = 429, body = ProblemOut, content_type = "application/problem+json", description = "64 live connections are open"),
     ),
 )]
 pub(crate) async fn stream(
@@ -51,26 +56,25 @@ pub(crate) async fn stream(
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| Error::invalid("Last-Event-ID", "format", "is not the sequence of a line"))?,
     };
+    let place = state.live.take(signed_in.caller.user_id)?;
     let channel = Channel::open(&state, &signed_in.caller, &format!("execution:{id}")).await?;
     let cursor = channel.start(&state, Some(after)).await?;
     let (out, messages) = mpsc::channel(QUEUE);
-    tokio::spawn(channel.run(state.clone(), cursor, out));
-    let session = signed_in.caller.session_id;
-    let events = futures::stream::unfold((messages, false), move |(mut messages, ended)| {
-        let state = state.clone();
+    tokio::spawn(channel.run(state.clone(), cursor, Outlet::new(0, out)));
+    let caller = signed_in.caller;
+    let events = futures::stream::unfold((messages, place, false), move |(mut messages, place, ended)| {
+        let (state, caller) = (state.clone(), caller.clone());
         async move {
             if ended {
                 return None;
             }
-            let message = messages.recv().await?;
-            // A session that has ended reads no further.
-            if let Some(id) = session
-                && matches!(state.auth.session_holds(id).await, Ok(false))
-            {
+            let (_, message) = messages.recv().await?;
+            // A session that has ended or has other rights now reads no further.
+            if socket::ended(&state, &caller).await.is_some() {
                 return None;
             }
             let last = is_last(&message);
-            Some((event_of(&message), (messages, last)))
+            Some((event_of(&message), (messages, place, last)))
         }
     });
     Ok(Sse::new(events.map(Ok)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))

@@ -33,6 +33,9 @@ struct HealthOut {
     version: String,
     #[schema(example = "production")]
     environment: &'static str,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
 }
 
 /// How the program and what it stands on are.
@@ -53,6 +56,7 @@ fn out(state: &ApiState, status: Status) -> Json<HealthOut> {
         timestamp: state.clock.now(),
         version: state.settings.version.clone(),
         environment: state.settings.environment.as_str(),
+        detail: None,
     })
 }
 
@@ -79,14 +83,17 @@ async fn live(State(state): State<ApiState>) -> Json<HealthOut> {
 
 /// Should it get requests
 ///
-/// No when the database is away or its schema is not up to date; with anything else away it is `degraded` and goes on.
+/// No when the database is away, its schema is not up to date, or its partitions do not reach two days ahead (`detail` says
+/// which); with anything else away it is `degraded` and goes on.
 #[utoipa::path(
     get, path = "/health/ready", tag = TAG, security(()),
     responses((status = 200, body = HealthOut), (status = 503, body = HealthOut))
 )]
 async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<HealthOut>) {
-    let status = state.health.report().await.status;
-    (code(status), out(&state, status))
+    let report = state.health.report().await;
+    let Json(mut body) = out(&state, report.status);
+    body.detail.clone_from(&report.reason);
+    (code(report.status), Json(body))
 }
 
 /// How is everything

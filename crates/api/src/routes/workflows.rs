@@ -79,6 +79,14 @@ impl From<Parameter> for ParameterOut {
 #[schema(as = Workflow)]
 pub(crate) struct WorkflowOut {
     id: Uuid,
+    #[serde(flatten)]
+    metadata: MetadataOut,
+}
+
+/// What a definition says of a workflow.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WorkflowMetadata)]
+pub(crate) struct MetadataOut {
     /// Name by which it is run.
     #[schema(example = "onboard_user")]
     name: String,
@@ -104,10 +112,14 @@ pub(crate) struct WorkflowOut {
 
 impl From<Workflow> for WorkflowOut {
     fn from(workflow: Workflow) -> Self {
-        let execution_mode = workflow.definition.effective_mode();
-        let definition: Definition = workflow.definition;
+        Self { id: workflow.id.as_uuid(), metadata: MetadataOut::new(workflow.definition, workflow.path) }
+    }
+}
+
+impl MetadataOut {
+    fn new(definition: Definition, path: String) -> Self {
+        let execution_mode = definition.effective_mode();
         Self {
-            id: workflow.id.as_uuid(),
             name: definition.name,
             description: definition.description,
             category: definition.category,
@@ -121,8 +133,8 @@ impl From<Workflow> for WorkflowOut {
             allowed_methods: definition.allowed_methods,
             disable_global_key: definition.disable_global_key,
             public_endpoint: definition.public_endpoint,
-            source_file_path: workflow.path.clone(),
-            relative_file_path: workflow.path,
+            source_file_path: path.clone(),
+            relative_file_path: path,
         }
     }
 }
@@ -140,6 +152,8 @@ pub(crate) struct ListQuery {
 
 /// Workflows that a list without `limit` shows at most.
 const ALL: u32 = 1_000;
+/// Longest name of a workflow, characters.
+const MAX_NAME: usize = 200;
 
 /// List the workflows
 ///
@@ -178,10 +192,11 @@ pub(crate) async fn list(
     Ok((headers, Json(workflows.into_iter().map(Into::into).collect())))
 }
 
+/// The name that a token stands for. A name has at most 200 characters and no control characters: PostgreSQL takes no NUL.
 fn decode(token: &str) -> Result<String, Error> {
-    let bad = || Error::invalid("continuation_token", "format", "is not a token that this list gave");
-    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
-    String::from_utf8(bytes).map_err(|_| bad())
+    let name = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    name.filter(|name| name.chars().count() <= MAX_NAME && !name.chars().any(char::is_control))
+        .ok_or_else(|| Error::invalid("continuation_token", "format", "is not a token that this list gave"))
 }
 
 /// What to check.
@@ -224,8 +239,8 @@ pub(crate) struct ReportOut {
     /// Whether there is no error.
     valid: bool,
     issues: Vec<IssueOut>,
-    /// The first definition, as lists would show it; null when there is none.
-    metadata: Option<Value>,
+    /// The first definition, as lists would show it (without an id); null when there is none.
+    metadata: Option<MetadataOut>,
 }
 
 /// Check a workflow file without running it
@@ -259,6 +274,26 @@ pub(crate) async fn validate(
     let report = state.app.validate_source(&signed_in.caller, &body.path, &source).await?;
     let valid =
         report.issues.iter().all(|issue| issue.severity != bifrost_domain::definition::Severity::Error);
-    let metadata = report.definitions.first().and_then(|definition| serde_json::to_value(definition).ok());
+    let metadata = report.definitions.into_iter().next();
+    let metadata = metadata.map(|definition| MetadataOut::new(definition, body.path));
     Ok(Json(ReportOut { valid, issues: report.issues.into_iter().map(Into::into).collect(), metadata }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_NAME, URL_SAFE_NO_PAD, decode};
+    use base64::Engine;
+
+    #[test]
+    fn a_token_is_a_name() {
+        let longest = "é".repeat(MAX_NAME);
+        for name in ["a", "onboard user", "été", longest.as_str()] {
+            assert_eq!(decode(&URL_SAFE_NO_PAD.encode(name)).expect("ours"), name);
+        }
+        let longer = URL_SAFE_NO_PAD.encode("n".repeat(MAX_NAME + 1));
+        for token in ["AA", "YQBi", "Cg", "fw", "_w", "!", "a", longer.as_str()] {
+            let error = decode(token).expect_err("not ours");
+            assert_eq!(error.fields[0].path, "continuation_token", "{token}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use axum::{
     body::Body,
     http::{Method, Request, StatusCode},
 };
+use bifrost_api::AllowedOrigins;
 use serde_json::json;
 
 fn cookies(reply: &Reply) -> String {
@@ -76,8 +77,10 @@ async fn cookies_are_secure_behind_https() {
 
 #[tokio::test]
 async fn only_listed_origins_may_read_answers() {
-    let server =
-        Server::start_with(|setup| setup.api.allowed_origins = vec!["https://console.example".into()]).await;
+    let server = Server::start_with(|setup| {
+        setup.api.allowed_origins = AllowedOrigins::List(vec!["https://console.example".into()]);
+    })
+    .await;
     let preflight = async |origin: &str| {
         let request = Request::options("/api/organizations")
             .header("origin", origin)
@@ -97,6 +100,17 @@ async fn only_listed_origins_may_read_answers() {
         "https://console.example",
         "refusals can be read"
     );
+}
+
+#[tokio::test]
+async fn any_origin_may_read_answers_without_cookies() {
+    let server = Server::start_with(|setup| setup.api.allowed_origins = AllowedOrigins::Any).await;
+    for origin in ["https://console.example", "http://localhost:3000"] {
+        let reply = server.ask(Method::GET, "/auth/status", &[("origin", origin)], None).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
+        assert_eq!(reply.header("access-control-allow-origin"), origin);
+        assert_eq!(reply.header("access-control-allow-credentials"), "", "no cookies");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@ use axum::{
     http::{Method, Request, StatusCode},
 };
 use bifrost_api::health::{Probes, Report};
-use futures::future::{BoxFuture, FutureExt};
+use futures::{
+    StreamExt,
+    future::{BoxFuture, FutureExt},
+};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
@@ -150,4 +153,76 @@ async fn a_database_that_is_away_is_said_so() {
     assert_eq!(reply.problem(), (503, "unavailable".to_owned()));
     assert_eq!(reply.header("retry-after"), "1");
     assert!(server.auth.status().await.is_err());
+}
+
+#[tokio::test]
+async fn every_bad_field_is_named() {
+    let server = Server::start().await;
+    let (admin, _) = server.admin().await;
+    for (path, body, fields) in [
+        ("/auth/register", json!({}), vec![("email", "required"), ("password", "required")]),
+        ("/auth/register", json!({"email": 1, "password": 2}), vec![("email", "type"), ("password", "type")]),
+        ("/auth/register", json!({"password": 2}), vec![("password", "type"), ("email", "required")]),
+        (
+            "/api/workflows/execute",
+            json!({"workflow_name": 7, "input_data": [], "form_id": "x", "delay_seconds": -1}),
+            vec![
+                ("workflow_name", "type"),
+                ("input_data", "type"),
+                ("form_id", "format"),
+                ("delay_seconds", "value"),
+            ],
+        ),
+        ("/api/workflows/execute", json!(["add"]), vec![("body", "type")]),
+        ("/api/workflows/execute", json!(7), vec![("body", "type")]),
+    ] {
+        let reply = server.post(path, &admin, body.clone()).await;
+        assert_eq!(reply.problem().0, 422, "{path} {body}");
+        let mut found = reply.fields();
+        let mut expected: Vec<_> =
+            fields.iter().map(|&(path, code)| (path.to_owned(), code.to_owned())).collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected, "{path} {body}");
+        for word in ["struct", "element", "u32", "expected", "sequence", "map"] {
+            assert!(!reply.text.contains(word), "`{word}` is no word of ours: {}", reply.text);
+        }
+    }
+    for (query, fields) in [
+        ("limit=1&limit=2", vec!["limit"]),
+        ("limit=x&continuation_token=a&continuation_token=b", vec!["limit", "continuation_token"]),
+    ] {
+        let reply = server.get(&format!("/api/organizations?{query}"), &admin).await;
+        assert_eq!(reply.problem().0, 422, "{query}");
+        let found: Vec<_> = reply.fields().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(found, fields, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_pages_are_ours() {
+    let server = Server::start().await;
+    let (admin, _) = server.admin().await;
+    for path in ["/api/workflows", "/api/executions", "/api/organizations"] {
+        // The first is a NUL, which PostgreSQL takes in no text.
+        for token in ["AA", "YQBi", "%00", "a b", &"YWFh".repeat(100)] {
+            let token = token.replace(' ', "%20");
+            let reply = server.get(&format!("{path}?continuation_token={token}"), &admin).await;
+            assert_eq!(reply.problem().0, 422, "{path} {token}");
+            assert_eq!(reply.fields()[0].0, "continuation_token", "{path} {token}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_arrives_in_time_also_where_a_run_is_waited_for() {
+    let server = Server::start_with(|setup| setup.api.request_timeout = Duration::from_millis(50)).await;
+    let (admin, _) = server.admin().await;
+    let parts = futures::stream::iter([Ok::<_, std::io::Error>("{")]).chain(futures::stream::pending());
+    let request = Request::post("/api/workflows/execute")
+        .header("authorization", format!("Bearer {admin}"))
+        .header("content-type", "application/json")
+        .body(Body::from_stream(parts))
+        .expect("a request");
+    assert_eq!(server.send(request).await.problem(), (408, "timeout".to_owned()));
 }

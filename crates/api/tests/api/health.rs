@@ -55,7 +55,7 @@ async fn something_else_away_is_degraded() {
 
 #[tokio::test]
 async fn without_the_database_it_is_not_ready() {
-    let server = server(Err("away")).await;
+    let server = server(Err("migrations are missing")).await;
     for (path, status) in [
         ("/health", 200),
         ("/health/live", 200),
@@ -66,5 +66,8 @@ async fn without_the_database_it_is_not_ready() {
         let reply = server.ask(Method::GET, path, &[], None).await;
         assert_eq!(reply.status.as_u16(), status, "{path}");
         assert!(reply.json()["status"].is_string(), "{path}: its own body, no problem");
+        if path == "/health/ready" {
+            assert_eq!(reply.json()["detail"], "migrations are missing", "it says why");
+        }
     }
 }

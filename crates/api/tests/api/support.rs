@@ -37,6 +37,7 @@ pub(crate) struct Server {
     pub(crate) clock: Arc<MovableClock>,
     pub(crate) store: Store,
     pub(crate) auth: Arc<Auth>,
+    pub(crate) app: Arc<App>,
     _db: TestDatabase,
     _folder: TempDir,
 }
@@ -138,7 +139,7 @@ impl Server {
             Limits::default(),
         );
         let state = ApiState::new(ApiParts {
-            app,
+            app: Arc::clone(&app),
             auth: Arc::clone(&auth),
             organizations: Organizations::new(store.clone(), clock.clone(), ids.clone()),
             reader: store.reader(),
@@ -147,7 +148,16 @@ impl Server {
             clock: clock.clone(),
             ids,
         });
-        Self { router: bifrost_api::router(state), clock, store, auth, _db: db, _folder: folder }
+        Self { router: bifrost_api::router(state), clock, store, auth, app, _db: db, _folder: folder }
+    }
+
+    /// Serves on a socket, until the runtime ends.
+    pub(crate) async fn listen(&self) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let service = self.router.clone().into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        address
     }
 
     /// Sends a request from this machine.

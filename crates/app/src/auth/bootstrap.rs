@@ -7,7 +7,11 @@ use bifrost_domain::{
     user::{Email, User, UserType},
 };
 use bifrost_storage::audit::Outcome;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+
+/// The development user's address and password unless the settings name others.
+const DEFAULT_DEV_EMAIL: &str = "admin@localhost";
+const DEFAULT_DEV_PASSWORD: &str = "admin";
 
 /// The system user's address: it acts for schedules, keys and webhooks and cannot sign in.
 pub const SYSTEM_EMAIL: &str = "system@bifrost.internal";
@@ -83,5 +87,33 @@ impl Auth {
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(Some(user))
+    }
+    /// Refuses to go on in production while an account that development began with has a password that everybody knows: the
+    /// database may have been used by `bifrost dev` before. Does nothing elsewhere.
+    ///
+    /// # Errors
+    /// Conflict when there is such an account; unavailable when the store is away.
+    pub async fn refuse_known_passwords(&self) -> Result<()> {
+        if self.settings.environment != Environment::Production {
+            return Ok(());
+        }
+        let settings = self.settings.dev_user.as_ref();
+        let mut emails = vec![DEFAULT_DEV_EMAIL];
+        emails.extend(settings.map(|user| user.email.as_str()).filter(|email| *email != DEFAULT_DEV_EMAIL));
+        let mut passwords = vec![SecretString::from(DEFAULT_DEV_PASSWORD)];
+        passwords.extend(settings.map(|user| user.password.clone()));
+        // An address that is none was never an account's.
+        for email in emails.into_iter().filter_map(|email| email.parse::<Email>().ok()) {
+            let Some(found) = self.reader.find_credentials(&email).await? else { continue };
+            for password in &passwords {
+                if self.passwords.verify(password.clone(), found.password_hash.clone()).await? {
+                    return Err(Error::conflict(format!(
+                        "production does not start while the account {email} has the password of the development user; \
+                         start `bifrost dev` on this database once with another DEV_USER_PASSWORD, or delete the account"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 }

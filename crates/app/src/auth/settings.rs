@@ -50,7 +50,7 @@ pub struct AuthSettings {
     pub registration_enabled: bool,
     /// Where the program runs.
     pub environment: Environment,
-    /// The development user; never made in production.
+    /// The development user; never made in production, which does not start while an account has its password.
     pub dev_user: Option<DevUser>,
     /// Passwords checked at the same time, 19 MiB each.
     pub password_concurrency: usize,

@@ -7,9 +7,10 @@ use bifrost_domain::{
     ids::{OrganizationId, SessionId},
     policy::Caller,
 };
-use bifrost_storage::tickets::Ticket;
+use bifrost_storage::{sessions::Session, tickets::Ticket};
 use chrono::Duration;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// How long a ticket is valid.
 pub const TICKET_SECONDS: i64 = 30;
@@ -58,20 +59,36 @@ impl Auth {
         }
     }
 
-    /// Whether a session still holds: a live connection asks now and then.
+    /// Whether `caller` has the same rights in the same scope as before (what is known is at most a second old): a live
+    /// connection asks now and then.
     ///
     /// # Errors
-    /// Unavailable when the store is away.
-    pub async fn session_holds(&self, id: SessionId) -> Result<bool> {
+    /// Unauthenticated when the session has ended; unavailable when the store is away.
+    pub async fn has_rights_still(&self, caller: &Caller) -> Result<bool> {
+        let asked = caller.scope.organization();
+        let now = match caller.session_id {
+            Some(id) => {
+                let session = self.find_live_session(id).await?.ok_or_else(tokens::invalid)?;
+                Caller::of_session(&session.state, asked)
+            }
+            None => {
+                let (user, rights) = self.dev_user().await?;
+                Caller::of_user(&user, &rights.permissions, asked, None)
+            }
+        };
+        // Who is of another organization now may not even name this one.
+        Ok(now.is_ok_and(|now| now.has_rights_of(caller)))
+    }
+
+    async fn find_live_session(&self, id: SessionId) -> Result<Option<Arc<Session>>> {
         let now = self.clock.now();
-        if let Some(session) = self.cache.get(id, now) {
-            return Ok(session.is_live(now));
-        }
-        let found = self.reader.find_session(id).await?;
-        let holds = found.as_ref().is_some_and(|session| session.is_live(now));
-        if let Some(session) = found {
-            self.cache.put(id, now, std::sync::Arc::new(session));
-        }
-        Ok(holds)
+        let session = if let Some(session) = self.cache.get(id, now) {
+            session
+        } else {
+            let Some(session) = self.reader.find_session(id).await?.map(Arc::new) else { return Ok(None) };
+            self.cache.put(id, now, Arc::clone(&session));
+            session
+        };
+        Ok(session.is_live(now).then_some(session))
     }
 }

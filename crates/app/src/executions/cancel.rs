@@ -14,10 +14,13 @@ impl App {
     /// Cancels: a waiting execution ends now, a running one is asked to. Asking again is no error.
     ///
     /// # Errors
-    /// Not found, forbidden; bad request when it has ended otherwise.
+    /// Not found; forbidden when it is somebody else's and may only be read; bad request when it has ended otherwise.
     pub async fn cancel(&self, caller: &Caller, id: ExecutionId) -> Result<Status> {
         policy::authorize::<actions::CancelExecutions>(caller)?;
         let (found, _) = self.find_execution(caller, id).await?;
+        if found.executed_by != caller.user_id {
+            policy::authorize::<actions::CancelAllExecutions>(caller)?;
+        }
         let announce = |status| {
             self.announce_history(found.scope, id, status, &found.workflow_name, found.executed_by);
         };

@@ -14,6 +14,8 @@ use serde_json::Value;
 
 /// Lines of one page of a log at most.
 pub(super) const MAX_LOG_PAGE: u32 = 1_000;
+/// The details of a timeline's entries that are for everybody.
+const PUBLIC_DETAILS: [&str; 3] = ["by", "not_before", "status"];
 /// Larger results are not shown inside an execution, only at its result.
 const MAX_EMBEDDED_RESULT: usize = 2 * 1024 * 1024;
 
@@ -97,7 +99,7 @@ impl App {
         Ok(View { execution, result, logs: Vec::new(), variables: None })
     }
 
-    /// Executions, newest first, without results.
+    /// Executions, newest first, without inputs and results.
     ///
     /// # Errors
     /// Forbidden when a scope is asked that is not the caller's.
@@ -169,8 +171,11 @@ impl App {
         limit: u32,
     ) -> Result<LogPage> {
         let limit = limit.clamp(1, MAX_LOG_PAGE);
-        // Filtered lines are read and left out here, so that `next_after` moves past them.
-        let filter = LogFilter { after, level, text, internal: true, limit: limit + 1 };
+        // Lines that are not for the caller are read and left out here, so that `next_after` moves past them; but never when
+        // something is asked of them: whether a hidden line has a text or a level shows in no number.
+        let is_asked = level.is_some() || text.is_some();
+        let internal = visibility.internal() || !is_asked;
+        let filter = LogFilter { after, level, text, internal, limit: limit + 1 };
         let mut lines = self.reader.list_logs(id, &filter).await?;
         let has_more = lines.len() > limit as usize;
         lines.truncate(limit as usize);
@@ -206,8 +211,12 @@ impl App {
         caller: &Caller,
         id: ExecutionId,
     ) -> Result<Vec<bifrost_domain::execution::TimelineEntry>> {
-        self.find_execution(caller, id).await?;
-        Ok(self.reader.list_timeline(id).await?)
+        let (_, visibility) = self.find_execution(caller, id).await?;
+        let mut timeline = self.reader.list_timeline(id).await?;
+        if !visibility.internal() {
+            timeline.iter_mut().for_each(|entry| entry.detail = public_detail(entry.detail.take()));
+        }
+        Ok(timeline)
     }
 }
 
@@ -217,6 +226,13 @@ fn for_caller(execution: &mut Execution, visibility: &Visibility) {
         execution.error_message = execution.user_message.clone();
         execution.error_type = None;
     }
+}
+
+/// What everybody may read of a timeline's details: which worker it was and which error is for administrators.
+fn public_detail(detail: Option<Value>) -> Option<Value> {
+    let Some(Value::Object(mut fields)) = detail else { return None };
+    fields.retain(|name, _| PUBLIC_DETAILS.contains(&name.as_str()));
+    (!fields.is_empty()).then_some(Value::Object(fields))
 }
 
 fn parse_result(execution: &Execution) -> Result<Option<Value>> {

@@ -129,6 +129,11 @@ impl App {
                 execution.workflow_name = workflow.definition.name;
             }
         }
+        if let Some(form) = execution.form_id
+            && !self.reader.has_form(form, &policy::visible_forms(caller)).await?
+        {
+            return Err(Error::invalid("form_id", "unknown", "names no form that you may use"));
+        }
         execution.input = Value::Object(input);
         clean(&mut execution.input);
         let submission = Submission {
@@ -143,31 +148,54 @@ impl App {
 
     async fn accept(
         self: &Arc<Self>,
-        mut execution: NewExecution,
+        execution: NewExecution,
         mut submission: Submission,
         may_wait: bool,
     ) -> Result<Submission> {
-        let (id, kind) = (execution.id, execution.kind);
+        let id = execution.id;
+        let waiter = (may_wait && submission.mode == ExecutionMode::Sync).then(|| self.waiters.register(id));
+        // A task of its own: a caller that goes away in the middle must not leave an accepted row that nobody publishes.
+        let app = self.clone();
+        tokio::spawn(async move { app.insert_and_dispatch(execution).await })
+            .await
+            .map_err(Error::internal)??;
+        if let Some(waiter) = waiter {
+            submission.status = match waiter.wait(self.limits.sync_wait_max).await {
+                Some(status) => status,
+                None => self.known_status(id, submission.status).await,
+            };
+        }
+        Ok(submission)
+    }
+
+    /// Makes it durable, tells that it is there, and sees to its dispatch.
+    async fn insert_and_dispatch(self: &Arc<Self>, mut execution: NewExecution) -> Result<()> {
+        let (id, kind, status) = (execution.id, execution.kind, execution.status);
         let (scope, executed_by) = (execution.scope, execution.executed_by);
+        let workflow_name = execution.workflow_name.clone();
         let grant = if execution.not_before.is_none() { self.may_dispatch().await } else { None };
         let direct = grant.is_some();
         execution.dispatched_at = direct.then_some(execution.created_at);
-        let waiter = (may_wait && submission.mode == ExecutionMode::Sync).then(|| self.waiters.register(id));
         self.hot.submit(execution).await?;
         drop(grant);
-        self.announce_history(scope, id, submission.status, &submission.workflow_name, executed_by);
+        self.announce_history(scope, id, status, &workflow_name, executed_by);
         if direct {
             self.publish_soon(kind, id);
         } else {
             self.wake_relay();
         }
-        if let Some(waiter) = waiter {
-            submission.status = match waiter.wait(self.limits.sync_wait_max).await {
-                Some(status) => status,
-                None => self.reader.find_status(id).await?.unwrap_or(submission.status),
-            };
+        Ok(())
+    }
+
+    /// Where an accepted execution stands; what was known before when it cannot be read: its id is owed in any case.
+    async fn known_status(&self, id: ExecutionId, before: Status) -> Status {
+        match self.reader.find_status(id).await {
+            Ok(status) => status.unwrap_or(before),
+            Err(error) => {
+                tracing::warn!(execution.id = %id, error = %error, "an accepted execution could not be read");
+                before
+            }
         }
-        Ok(submission)
     }
 
     async fn check_code(&self, source: &str) -> Result<()> {
@@ -180,7 +208,7 @@ impl App {
             .into_iter()
             .filter(|issue| issue.severity == Severity::Error)
             .map(|issue| Field {
-                path: format!("code:{}", issue.line),
+                path: "code".to_owned(),
                 code: "syntax".into(),
                 message: format!("line {}: {}", issue.line, issue.message),
             })

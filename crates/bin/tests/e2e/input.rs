@@ -73,6 +73,10 @@ async fn executions(admin: &Client) {
         mistyped["errors"].as_array().expect("errors").iter().map(|error| error["path"].as_str()).collect();
     assert_eq!(paths, [Some("input_data.a"), Some("input_data.b")]);
     admin.execute(json!({})).await.of(422);
+    let late = admin.execute(json!({"workflow_name": "add", "delay_seconds": 604_801})).await.of(422);
+    assert_eq!(late["errors"][0]["path"], "delay_seconds", "{late}");
+    let late = json!({"workflow_name": "add", "scheduled_at": "2999-01-01T00:00:00Z"});
+    assert_eq!(admin.execute(late).await.of(422)["errors"][0]["path"], "scheduled_at");
     let shape = admin.execute(json!({"workflow_name": 7})).await.of(422);
     assert_eq!(shape["errors"][0]["path"], "workflow_name", "{shape}");
     admin.get("/api/executions/01900000-0000-7000-8000-000000000000").await.of(404);
@@ -82,6 +86,7 @@ async fn executions(admin: &Client) {
 
 async fn code(admin: &Client) {
     let broken = admin.execute(json!({"code": base64("x = 1\ny = (\n")})).await.of(422);
+    assert_eq!(broken["errors"][0]["path"], "code");
     assert!(broken["errors"][0]["message"].as_str().is_some_and(|text| text.contains("line 2")), "{broken}");
     admin.execute(json!({"code": "not base64!"})).await.of(422);
     let report = admin
@@ -94,6 +99,24 @@ async fn code(admin: &Client) {
     assert_eq!(
         (&report["valid"], &report["issues"][0]["line"], &report["issues"][0]["severity"]),
         (&json!(false), &json!(3), &json!("error"))
+    );
+    // What the report says of a definition is what the list would say.
+    let content =
+        "from bifrost import workflow\n\n@workflow\ndef fresh(name: str):\n    \"\"\"Says hello\"\"\"\n";
+    let report =
+        admin.post("/api/workflows/validate", json!({"path": "new.py", "content": content})).await.of(200);
+    let list = admin.get("/api/workflows").await.of(200);
+    let mut listed: Vec<_> = list[0].as_object().expect("a workflow").keys().collect();
+    listed.retain(|name| *name != "id");
+    let shown: Vec<_> = report["metadata"].as_object().expect("a definition").keys().collect();
+    assert_eq!(shown, listed, "{report}");
+    assert_eq!(
+        (
+            &report["metadata"]["name"],
+            &report["metadata"]["execution_mode"],
+            &report["metadata"]["source_file_path"]
+        ),
+        (&json!("fresh"), &json!("async"), &json!("new.py"))
     );
     let traversal = admin.post("/api/workflows/validate", json!({"path": "../../etc/passwd"})).await;
     assert!((400..500).contains(&traversal.status), "{}", traversal.text);

@@ -6,7 +6,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-in_both_modes!(a_run_is_followed);
+in_both_modes!(a_run_is_followed, a_subscription_that_has_ended_says_nothing_more);
 
 fn sequences(lines: &[Value]) -> Vec<i64> {
     lines.iter().filter_map(|line| line["sequence"].as_i64()).collect()
@@ -48,6 +48,40 @@ async fn a_run_is_followed(world: &mut World) {
     assert_eq!(sequences(&stored), all);
     assert_eq!(stored[0]["message"], first[0]["message"]);
     assert_eq!(stored[0]["timestamp"], first[0]["timestamp"]);
+}
+
+/// A channel that is followed again begins where it is told, without what the subscription before left behind; one that is
+/// followed no more is silent.
+async fn a_subscription_that_has_ended_says_nothing_more(world: &mut World) {
+    let admin = world.admin().await;
+    let lines = 3_000;
+    let done = admin.run("flood", json!({"lines": lines})).await;
+    let id = done["execution_id"].as_str().expect("an id");
+    admin.ended(id).await;
+    let channel = format!("execution:{id}");
+    let subscribe = |after: i64| {
+        json!({"type": "subscribe", "channels": [channel], "after": {(channel.clone()): after}}).to_string()
+    };
+    let path = format!("/ws/connect?ticket={}", admin.ticket().await);
+    let mut live = Live::open(world.address(), &path, &[]).await.expect("open");
+    live.message_of("connected").await;
+    for round in 0..20 {
+        live.send(&subscribe(0)).await;
+        live.message_of("execution_log").await;
+        live.send(&subscribe(lines - 5)).await;
+        // The answer to the first was read on the way to its first line.
+        live.message_of("subscribed").await;
+        let (rest, _) = live.follow().await;
+        let expected: Vec<i64> = (lines - 4..=lines).collect();
+        assert_eq!(sequences(&rest), expected, "round {round}");
+
+        live.send(&subscribe(0)).await;
+        live.message_of("execution_log").await;
+        live.send(&json!({"type": "unsubscribe", "channels": [channel]}).to_string()).await;
+        live.message_of("unsubscribed").await;
+        live.send("{\"type\":\"ping\"}").await;
+        assert_eq!(live.message().await, json!({"type": "pong"}), "round {round}");
+    }
 }
 
 #[tokio::test]

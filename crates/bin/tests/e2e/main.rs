@@ -11,6 +11,8 @@
     reason = "tests fail by panicking"
 )]
 
+mod connections;
+mod health;
 mod input;
 mod live;
 mod outputs;

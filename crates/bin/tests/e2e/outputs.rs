@@ -128,6 +128,14 @@ async fn a_traceback_is_for_administrators() {
             );
             let id = reply["execution_id"].as_str().expect("an id");
             assert!(log.iter().any(|line| line["message"] == "before"), "{log:?}");
+            let transient =
+                member.execute(json!({"workflow_name": "imports", "transient": true})).await.of(200);
+            assert_eq!(
+                transient["logs"].as_array().map(|lines| lines[0]["message"].clone()),
+                Some(json!("before"))
+            );
+            assert_eq!(transient["variables"], json!(null), "they are for administrators");
+            assert!(!transient.to_string().contains("TRACEBACK"), "{transient}");
             let path = format!("/ws/execution/{id}?ticket={}&after=0", member.ticket().await);
             let mut live = crate::support::Live::open(world.address(), &path, &[]).await.expect("open");
             let (lines, end) = live.follow().await;
@@ -138,7 +146,7 @@ async fn a_traceback_is_for_administrators() {
             // The administrator sees the same run whole; the person sees no other's run.
             assert_eq!(of_level(&admin.log(id).await, "TRACEBACK").len(), 1);
             let theirs = member.get("/api/executions").await.of(200);
-            assert_eq!(theirs["executions"].as_array().map(Vec::len), Some(1), "{theirs}");
+            assert_eq!(theirs["executions"].as_array().map(Vec::len), Some(2), "{theirs}");
         })
         .await;
 }

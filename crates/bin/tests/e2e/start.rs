@@ -82,6 +82,27 @@ async fn a_second_start_on_the_same_data_is_refused() {
 }
 
 #[tokio::test]
+async fn production_does_not_start_with_a_password_of_development() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut before = Process::start("bifrost", &settings(folder.path(), &[]));
+    let port = before.address().await.port().to_string();
+    before.stop().await.expect("stopped");
+    let production = [
+        ("ENVIRONMENT", "production"),
+        ("PORT", &port),
+        ("SECRET_KEY", "q8Zr2LwXc7VbN1mK5tYhG3fD9sJ4pA6e"),
+        ("ENCRYPTION_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+        ("DEV_AUTH_BYPASS", "off"),
+        ("PUBLIC_URL", "https://bifrost.example.org"),
+    ];
+    let (code, said) = Process::start("bifrost", &settings(folder.path(), &production)).fails().await;
+    assert_ne!(code, 0);
+    let complaint = complaint(&said);
+    assert_eq!(complaint.lines().count(), 1, "{complaint}");
+    assert!(complaint.contains("admin@localhost") && complaint.contains("DEV_USER_PASSWORD"), "{complaint}");
+}
+
+#[tokio::test]
 async fn all_wrong_settings_are_named_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let wrong = [

@@ -6,7 +6,12 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-in_both_modes!(workflows_are_run_and_read, a_running_execution_is_cancelled, the_documentation_is_served);
+in_both_modes!(
+    workflows_are_run_and_read,
+    a_reply_carries_the_log_where_it_is_asked,
+    a_running_execution_is_cancelled,
+    the_documentation_is_served
+);
 
 fn names(workflows: &Value) -> Vec<&str> {
     workflows.as_array().expect("a list").iter().filter_map(|workflow| workflow["name"].as_str()).collect()
@@ -14,6 +19,30 @@ fn names(workflows: &Value) -> Vec<&str> {
 
 fn messages(log: &[Value]) -> Vec<&str> {
     log.iter().filter_map(|line| line["message"].as_str()).collect()
+}
+
+/// Posted code and `transient` runs answer with their log and variables; a plain workflow's reply does not.
+async fn a_reply_carries_the_log_where_it_is_asked(world: &mut World) {
+    let admin = world.admin().await;
+    let code = base64("logger.info('seen')\nlogger.debug('hidden')\nanswer = 42\nreturn answer\n");
+    let done = admin.execute(json!({"code": code})).await.of(200);
+    assert_eq!(done["status"], "Success", "{done}");
+    let read = admin.execution(done["execution_id"].as_str().expect("an id")).await;
+    assert_eq!(messages(done["logs"].as_array().expect("lines")), ["seen", "hidden"]);
+    assert_eq!((&done["logs"], &done["variables"]), (&read["logs"], &read["variables"]));
+    assert_eq!((&done["variables"]["answer"], &done["is_transient"]), (&json!(42), &json!(false)), "{done}");
+
+    let request = json!({"workflow_name": "greet", "input_data": {"name": "Ann", "times": 1}});
+    let plain = admin.execute(request.clone()).await.of(200);
+    assert_eq!((&plain["logs"], &plain["variables"]), (&json!(null), &json!(null)));
+    let mut transient = request;
+    transient["transient"] = json!(true);
+    let reply = admin.execute(transient).await.of(200);
+    assert_eq!(messages(reply["logs"].as_array().expect("lines")), ["hello Ann"], "{reply}");
+    assert_eq!(reply["is_transient"], true);
+    // What does not wait has no log yet.
+    let later = json!({"workflow_name": "count", "input_data": {"lines": 1}, "transient": true});
+    assert_eq!(admin.execute(later).await.of(200)["logs"], json!(null));
 }
 
 async fn workflows_are_run_and_read(world: &mut World) {

@@ -39,7 +39,7 @@ pub struct Identity {
     pub secret_key_previous: Option<SecretString>,
     /// Wraps data keys; `None`: kept under the data folder.
     pub encryption_key: Option<EncryptionKey>,
-    /// The development user; `None` in production.
+    /// The development user. Production has none: it does not start while an account has what is given here.
     pub dev_user: Option<DevUser>,
     /// When the bypass holds.
     pub dev_bypass: DevBypass,
@@ -178,12 +178,12 @@ fn dev_user(reader: &mut Reader<'_>, around: &Around, bypass: DevBypass) -> Opti
             None if email_given => {
                 reader.warn("DEV_USER_EMAIL is not used: production has no development user");
             }
-            None => {}
+            None => return None,
         }
-        return None;
     }
     let password = given.unwrap_or_else(|| SecretString::from(DEFAULT_PASSWORD));
-    if password.expose_secret() == DEFAULT_PASSWORD
+    if around.environment != Environment::Production
+        && password.expose_secret() == DEFAULT_PASSWORD
         && !around.host.is_loopback()
         && bypass != DevBypass::Always
     {

@@ -36,6 +36,8 @@ pub struct Server {
     pub body_limit_bytes: usize,
     /// Longest wait of a synchronous execution.
     pub sync_wait_max: Duration,
+    /// How long a connection may be idle, and a request's head may take.
+    pub keep_alive: Duration,
     /// How long shutdown waits for running work.
     pub shutdown_grace: Duration,
 }
@@ -61,10 +63,11 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Server 
     Server {
         host,
         port,
-        public_url: public_url(reader).unwrap_or_else(|| format!("http://localhost:{port}")),
+        public_url: public_url(reader, environment).unwrap_or_else(|| format!("http://localhost:{port}")),
         allowed_origins: allowed_origins(reader, environment),
         body_limit_bytes: reader.number("BODY_LIMIT_BYTES", 1024..=1024 * 1024 * 1024),
         sync_wait_max: Duration::from_secs(reader.number("SYNC_WAIT_MAX", 1..=3600)),
+        keep_alive: Duration::from_secs(reader.number("KEEP_ALIVE_SECONDS", 1..=3600)),
         shutdown_grace: Duration::from_secs(reader.number("SHUTDOWN_GRACE_SECONDS", 0..=3600)),
     }
 }
@@ -81,9 +84,19 @@ fn host(reader: &mut Reader<'_>) -> IpAddr {
     })
 }
 
-fn public_url(reader: &mut Reader<'_>) -> Option<String> {
-    let text = reader.given("PUBLIC_URL")?;
+fn public_url(reader: &mut Reader<'_>, environment: Environment) -> Option<String> {
+    let production = environment == Environment::Production;
+    let Some(text) = reader.given("PUBLIC_URL") else {
+        if production {
+            reader
+                .warn("PUBLIC_URL is not set: links lead to localhost, and cookies are sent without Secure");
+        }
+        return None;
+    };
     let origin = origin(&text);
+    if production && origin.as_ref().is_some_and(|origin| !origin.starts_with("https://")) {
+        reader.warn("PUBLIC_URL is not https: cookies are sent without Secure");
+    }
     if origin.is_none() {
         reader.problem("PUBLIC_URL", format!("{} is not http(s)://host[:port]", quote(&text)));
     }

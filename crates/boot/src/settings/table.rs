@@ -66,10 +66,16 @@ pub const VARIABLES: &[Variable] = &[
     open(
         SERVER,
         "ALLOWED_ORIGINS",
-        "Browser origins besides our own, separated by commas, at most 64; * for any (never in production).",
+        "Browser origins besides our own, separated by commas, at most 64; * for any, then without cookies (never in production).",
     ),
     plain(SERVER, "BODY_LIMIT_BYTES", "10485760", "Largest request body in bytes, 1024 to 1073741824."),
     plain(SERVER, "SYNC_WAIT_MAX", "300", "Longest wait of a synchronous execution in seconds, 1 to 3600."),
+    plain(
+        SERVER,
+        "KEEP_ALIVE_SECONDS",
+        "75",
+        "How long a connection may be idle, and the head of a request take, 1 to 3600 seconds: longer than a proxy before it keeps one.",
+    ),
     plain(
         SERVER,
         "SHUTDOWN_GRACE_SECONDS",
@@ -148,7 +154,7 @@ pub const VARIABLES: &[Variable] = &[
         IDENTITY,
         "DEV_AUTH_BYPASS",
         "auto",
-        "Requests without a token act as the development user: auto (development on loopback only), always (private machines only), off.",
+        "Requests without a token act as the development user: auto (development on loopback only), always (private machines only, asked for by address, localhost or the host of PUBLIC_URL), off.",
     ),
     open(
         IDENTITY,

@@ -7,11 +7,14 @@ use bifrost_domain::{
     ids::ExecutionId,
     ports::broker::{Broker, Connection, DeadLetter, Error, Queue, Subscription},
 };
+use bifrost_storage::executions::Filter;
 use bifrost_test_support::{
     World, in_both_worlds,
     world::{Mode, WrapBroker},
 };
 use bytes::Bytes;
+use chrono::Duration;
+use futures::FutureExt;
 use serde_json::json;
 use std::sync::{
     Arc,
@@ -19,7 +22,11 @@ use std::sync::{
 };
 use tokio::sync::watch;
 
-in_both_worlds![crate::workspace::FILES; an_unknown_message_becomes_a_dead_letter, a_backlog_is_worked_off_over_a_shallow_broker];
+in_both_worlds![crate::workspace::FILES;
+    an_unknown_message_becomes_a_dead_letter,
+    a_backlog_is_worked_off_over_a_shallow_broker,
+    a_caller_that_goes_away_leaves_a_run_that_goes_on,
+];
 
 async fn an_unknown_message_becomes_a_dead_letter(world: Arc<World>) {
     world.start_worker(|_| {}).await;
@@ -80,6 +87,31 @@ async fn a_backlog_is_worked_off_over_a_shallow_broker(world: Arc<World>) {
     for id in ids {
         let run = world.ended(id).await;
         assert_eq!((run.status, run.attempt), (Status::Success, 1));
+    }
+}
+
+async fn a_caller_that_goes_away_leaves_a_run_that_goes_on(world: Arc<World>) {
+    world.start_worker(|_| {}).await;
+    // Everything is known by now that the first submits had to look up.
+    assert_eq!(world.execute("noop", json!({})).await.status, Status::Success);
+    let before =
+        world.app.list_executions(&world.caller, None, &Filter::default(), 100).await.expect("read").len();
+    for _ in 0..5 {
+        let gone = world.submit("noop", json!({})).now_or_never();
+        assert_eq!(gone, None, "it was dropped in the middle");
+    }
+    let mut runs = Vec::new();
+    world
+        .until("all are accepted and have ended", async || {
+            let filter = Filter::default();
+            runs = world.app.list_executions(&world.caller, None, &filter, 100).await.expect("read");
+            runs.len() == before + 5 && runs.iter().all(|run| run.status.is_terminal())
+        })
+        .await;
+    for run in runs {
+        assert_eq!((run.status, run.attempt), (Status::Success, 1));
+        let took = run.completed_at.expect("an end") - run.created_at;
+        assert!(took < Duration::seconds(10), "{took}: the sweep found it, nobody else");
     }
 }
 

@@ -15,6 +15,7 @@ in_both_worlds![crate::workspace::FILES;
     its_run_ends_as_lost_and_keeps_its_lines,
     its_run_is_tried_again_where_the_policy_allows,
     its_cancelled_run_ends_as_cancelled,
+    a_run_whose_claim_was_not_heard_of_begins_all_the_same,
 ];
 
 /// A worker that registers, claims `id`, writes two lines and is never heard of again.
@@ -102,4 +103,20 @@ async fn its_cancelled_run_ends_as_cancelled(world: Arc<World>) {
     world.start_worker(|_| {}).await;
     let run = world.ended(id).await;
     assert_eq!((run.status, run.attempt), (Status::Cancelled, 1));
+}
+
+/// The statement that claims is committed and its answer lost with the connection: the worker has a run that it does not know of.
+async fn a_run_whose_claim_was_not_heard_of_begins_all_the_same(world: Arc<World>) {
+    let worker = world.start_worker(|settings| settings.max_concurrency = 1).await;
+    // Its one slot is taken, so that the next message waits.
+    let long = world.submit("sleeps", json!({})).await;
+    world.until("it runs", async || !world.lines(long).await.is_empty()).await;
+    let id = world.submit("greet", json!({})).await;
+    let unheard = world.app.claim(id, worker.id()).await.expect("asked").expect("claimed");
+    assert_eq!(unheard.attempt, 1);
+    world.until("it is handed back", async || world.find(id).await.status == Status::Pending).await;
+    world.app.cancel(&world.caller, long).await.expect("asked");
+    let run = world.ended(id).await;
+    assert_eq!((run.status, run.attempt), (Status::Success, 2));
+    assert!(world.messages(id, LogLevel::Error).await.is_empty());
 }

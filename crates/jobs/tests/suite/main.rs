@@ -8,6 +8,7 @@ mod drain;
 mod ends;
 mod logs;
 mod lost;
+mod missing;
 mod results;
 mod retries;
 mod workspace;

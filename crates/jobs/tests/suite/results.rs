@@ -5,7 +5,11 @@ use bifrost_test_support::{World, in_both_worlds};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-in_both_worlds![crate::workspace::FILES; what_json_cannot_hold_is_replaced_and_said, a_large_result_reads_back_identical];
+in_both_worlds![crate::workspace::FILES;
+    what_json_cannot_hold_is_replaced_and_said,
+    a_large_result_reads_back_identical,
+    what_the_catalog_cannot_hold_keeps_nothing_else_out,
+];
 
 async fn what_json_cannot_hold_is_replaced_and_said(world: Arc<World>) {
     world.start_worker(|_| {}).await;
@@ -39,4 +43,14 @@ async fn a_large_result_reads_back_identical(world: Arc<World>) {
         let read: Value = serde_json::from_slice(&output.json.expect("a result")).expect("json");
         assert!(read == expected(size), "{size}: the result differs");
     }
+}
+
+async fn what_the_catalog_cannot_hold_keeps_nothing_else_out(world: Arc<World>) {
+    world.start_worker(|_| {}).await;
+    let listed = world.app.list_workflows(&world.caller, None, 1_000).await.expect("read");
+    let names: Vec<&str> = listed.iter().map(|one| one.definition.name.as_str()).collect();
+    assert!(names.contains(&"noop") && names.contains(&"odd") && !names.contains(&"long"), "{names:?}");
+    // The function's own defaults are used: they are only not shown.
+    let run = world.execute("odd", json!({})).await;
+    assert_eq!((run.status, run.result.as_deref()), (Status::Success, Some("[3,1,true]")));
 }

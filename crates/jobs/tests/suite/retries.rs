@@ -16,6 +16,9 @@ async fn a_second_attempt_comes_after_its_delay(world: Arc<World>) {
     assert_eq!(told, ["attempt 1", "still here", "attempt 2", "still here"]);
     let warnings = world.messages(run.id, LogLevel::Warning).await;
     assert!(warnings.len() == 1 && warnings[0].contains("trying again in 0.5 s"), "{warnings:?}");
+    // Why it failed is for administrators.
+    assert!(!warnings[0].contains("not yet"), "{warnings:?}");
+    assert_eq!(world.messages(run.id, LogLevel::Debug).await, ["ConnectionError: not yet"]);
     let timeline = world.app.reader().list_timeline(run.id).await.expect("read");
     let names: Vec<_> = timeline.iter().map(|entry| entry.event.as_str()).collect();
     let expected = ["accepted", "dispatched", "claimed", "retrying", "dispatched", "claimed", "finished"];

@@ -1,7 +1,26 @@
 //! The workflows that the cases run.
 
 /// Path and text of each file.
-pub(crate) const FILES: &[(&str, &str)] = &[("main.py", MAIN)];
+pub(crate) const FILES: &[(&str, &str)] = &[("main.py", MAIN), ("long.py", LONG), ("odd.py", ODD)];
+
+/// A name that the catalog has no room for: the file's own fault, and nobody else's.
+const LONG: &str = r#"
+from bifrost import workflow
+
+@workflow(name="long")
+async def ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff():
+    return None
+"#;
+
+/// Texts that no JSON of PostgreSQL holds.
+const ODD: &str = r#"
+from bifrost import workflow
+
+@workflow
+async def odd(text: str = "a\x00b", half: str = "\ud800", far: float = 1e999):
+    """Shows \x00 and \udfff."""
+    return [len(text), len(half), far > 1]
+"#;
 
 const MAIN: &str = r#"
 from bifrost import UserError, config, workflow

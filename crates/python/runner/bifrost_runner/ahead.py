@@ -5,20 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import sys
 import time
 
 from . import walls
 
 IMPORT_SECONDS = 5.0
+# What the SDK and nearly every workflow need. More would cost each fork its page tables; what else the workspace's files import is
+# asked for by name.
 _STANDARD = (
-    "argparse", "ast", "asyncio", "base64", "binascii", "bisect", "calendar", "collections", "concurrent.futures", "contextlib",
-    "contextvars", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "email.message", "enum", "fnmatch",
-    "fractions", "functools", "glob", "gzip", "hashlib", "heapq", "hmac", "html", "http.client", "inspect", "io",
-    "ipaddress", "itertools", "json", "linecache", "locale", "logging", "logging.handlers", "math", "mimetypes", "operator",
-    "os", "pathlib", "pickle", "platform", "pprint", "queue", "random", "re", "secrets", "select", "shlex", "shutil",
-    "signal", "socket", "sqlite3", "ssl", "statistics", "string", "struct", "subprocess", "tempfile", "textwrap", "threading",
-    "time", "traceback", "types", "typing", "unicodedata", "urllib.parse", "urllib.request", "uuid", "warnings", "xml.etree.ElementTree",
-    "zipfile", "zlib", "zoneinfo",
+    "asyncio", "base64", "collections", "contextlib", "contextvars", "copy", "dataclasses", "datetime", "enum", "functools", "inspect",
+    "io", "itertools", "json", "linecache", "locale", "logging", "math", "os", "pathlib", "queue", "random", "re", "select", "signal",
+    "socket", "string", "subprocess", "tempfile", "threading", "time", "traceback", "types", "typing", "urllib.parse", "uuid", "warnings",
 )  # fmt: skip
 # Codecs are looked up by name at first use, which a run would otherwise do behind its walls.
 _CODECS = ("utf-8", "utf-8-sig", "ascii", "latin-1", "idna", "unicode_escape", "cp1252", "utf-16")
@@ -26,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
 
 
 def standard() -> None:
-    """The SDK, the child's modules, and what most workflows use of the standard library."""
+    """The SDK, the child's modules, and what nearly every workflow uses of the standard library."""
     for name in (*_STANDARD, "bifrost", "bifrost_runner.child", "bifrost_runner.execute"):
         try:
             importlib.import_module(name)
@@ -38,11 +36,13 @@ def standard() -> None:
         "a".encode(codec)
 
 
-def third_party(names: list[str], left_out: list[str]) -> list[str]:
+def by_name(names: list[str], left_out: list[str]) -> list[str]:
     """Imports ``names``, each tried in a throw-away child first; what cannot be used is added to ``left_out``."""
     imported = []
     for name in names:
         name = name.strip()
+        if name in sys.modules:
+            continue
         if not _NAME.match(name):
             left_out.append(f"{name[:100]}: not a module name")
             continue
@@ -89,7 +89,6 @@ def walk(times: int = 12) -> None:
     import asyncio
     import json
     import socket
-    import sys
 
     from bifrost import _channel, _log, _transport
     from bifrost._masking import Mask

@@ -8,6 +8,8 @@ import decimal
 import enum
 import functools
 import inspect
+import json
+import re
 import types
 import typing
 import uuid
@@ -16,10 +18,13 @@ from typing import Any, Callable
 from bifrost import ExecutionContext, ValidationError
 from bifrost._decorators import PARAMS
 
-_CONTEXT_NAMES = ("ExecutionContext", "OrganizationContext")
+_CONTEXT_NAMES = frozenset(("ExecutionContext", "OrganizationContext"))
+_WORD = re.compile(r"\w+")
 _MISSING = inspect.Parameter.empty
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
+# What @param may say of an argument that has no hint.
+_DECLARED: dict[Any, Any] = {"int": int, "float": float, "bool": bool}
 
 
 def bind(
@@ -52,6 +57,10 @@ def bind(
             if declared.get("required") and declared.get("default_value") is None:
                 raise ValidationError(f"parameter `{name}` is missing")
             value = declared.get("default_value")
+            if value is not None:
+                value = convert(value, hints.get(name, _MISSING), name)
+        elif _admits_none(hints.get(name, _MISSING)):
+            value = None
         else:
             raise ValidationError(f"parameter `{name}` is missing")
         if parameter.kind is parameter.POSITIONAL_ONLY:
@@ -68,7 +77,11 @@ def bind(
 def _plan(function: Callable[..., Any]) -> tuple[Any, dict[str, Any], dict[Any, Any]]:
     signature = inspect.signature(function).parameters
     defaults = {item.get("name"): item for item in getattr(function, PARAMS, ())}
-    return signature, _hints(function, signature), defaults
+    hints = _hints(function, signature)
+    for name, declared in defaults.items():
+        if name in signature and signature[name].annotation is _MISSING:
+            hints[name] = _DECLARED.get(declared.get("type"), _MISSING)
+    return signature, hints, defaults
 
 
 def _hints(function: Callable[..., Any], signature: Any) -> dict[str, Any]:
@@ -77,15 +90,49 @@ def _hints(function: Callable[..., Any], signature: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function)
     except Exception:  # a hint that names something absent is the author's business, not a reason to fail
-        return {name: p.annotation for name, p in signature.items() if not isinstance(p.annotation, str)}
+        return _each_hint(function, signature)
+
+
+def _each_hint(function: Callable[..., Any], signature: Any) -> dict[str, Any]:
+    """The hints that can be read, each for itself."""
+    found = {}
+    for name, parameter in signature.items():
+        hint = parameter.annotation
+        if isinstance(hint, str):
+            try:
+                hint = eval(hint, dict(getattr(inspect.unwrap(function), "__globals__", {})))
+            except Exception:
+                continue
+        found[name] = hint
+    return found
 
 
 def _is_context(name: str, annotation: Any, hint: Any) -> bool:
     if name == "context":
         return True
-    if hint is ExecutionContext or annotation is ExecutionContext:
+    if hint is ExecutionContext or annotation is ExecutionContext or ExecutionContext in typing.get_args(hint):
         return True
-    return isinstance(annotation, str) and annotation.rpartition(".")[2].strip("'\" ") in _CONTEXT_NAMES
+    # A hint that names something absent: by its text.
+    return hint is None and isinstance(annotation, str) and not _CONTEXT_NAMES.isdisjoint(_WORD.findall(annotation))
+
+
+def _admits_none(hint: Any) -> bool:
+    if hint is None or hint is type(None):
+        return True
+    origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        return _admits_none(typing.get_args(hint)[0])
+    if origin is typing.Union or origin is types.UnionType:
+        return any(map(_admits_none, typing.get_args(hint)))
+    if origin is typing.Literal:
+        return None in typing.get_args(hint)
+    meant = _meant(hint)
+    return meant is not None and _admits_none(meant)
+
+
+def _meant(hint: Any) -> Any:
+    """What a ``type`` statement or ``NewType`` stands for; ``None`` for anything else."""
+    return getattr(hint, "__supertype__", None) or getattr(hint, "__value__", None) if not isinstance(hint, type) else None
 
 
 def convert(value: Any, hint: Any, name: str) -> Any:
@@ -109,10 +156,23 @@ def _convert(value: Any, hint: Any) -> Any:
         return _convert(value, typing.get_args(hint)[0])
     if origin in (list, collections.abc.Sequence, collections.abc.Iterable):
         inner = (typing.get_args(hint) or (_MISSING,))[0]
+        value = _parsed(value, list)
         return [_convert(item, inner) for item in value] if isinstance(value, list) else value
+    if origin in (dict, collections.abc.Mapping, collections.abc.MutableMapping):
+        return _to_class(value, dict)
     if not isinstance(hint, type):
-        return value
+        meant = _meant(hint)
+        return value if meant is None else _convert(value, meant)
     return _to_class(value, hint)
+
+
+def _parsed(value: Any, kind: type) -> Any:
+    """A list or mapping that was written as JSON text."""
+    if isinstance(value, str):
+        value = json.loads(value)
+        if not isinstance(value, kind):
+            raise ValueError
+    return value
 
 
 def _union(value: Any, choices: tuple[Any, ...]) -> Any:
@@ -136,7 +196,7 @@ def _literal(value: Any, choices: tuple[Any, ...]) -> Any:
         if value == choice and type(value) is type(choice):
             return choice
     for choice in choices:
-        if str(value) == str(choice):
+        if str(value) == str(choice) or (value == choice and isinstance(value, bool) == isinstance(choice, bool)):
             return choice
     raise ValueError
 
@@ -154,6 +214,13 @@ def _to_class(value: Any, hint: type) -> Any:
         return datetime.time.fromisoformat(_offset(value))
     if hint is bool:
         return _to_bool(value)
+    if hint is list:
+        return _parsed(value, list)
+    if hint is dict:
+        value = _parsed(value, dict)
+        if not isinstance(value, dict):
+            raise ValueError
+        return value
     if hint is int:
         if isinstance(value, float) and value != int(value):
             raise ValueError
@@ -171,6 +238,8 @@ def _to_enum(value: Any, hint: type[enum.Enum]) -> enum.Enum:
     except ValueError:
         for member in hint:
             if str(member.value) == str(value) or member.name == value:
+                return member
+            if isinstance(value, list) and member.value == tuple(value):
                 return member
         raise
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import queue
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -16,14 +18,19 @@ import threading
 import time
 import traceback
 import warnings
+from concurrent.futures import thread as thread_pools
 from typing import Any
 
 from bifrost import _channel, _log, _transport
 from bifrost._masking import Mask
 
-from . import execute, kernel, output
+from . import execute, kernel, output, targets
 
 SAMPLE_SECONDS = 0.25
+# A sample costs the run at most this part of its time: the next one waits so many times as long as the last one took.
+SAMPLE_SHARE = 20
+# How long threads that a run left behind may go on before its result is sent.
+JOIN_SECONDS = 5.0
 # 128 + SIGTERM, as shells report it.
 TERMINATED = 143
 
@@ -44,20 +51,65 @@ def main(walls: Any, run_socket: int, zygote: int, temp: str, uid: int | None, l
     kernel.close_from(5)
     walls.enter(temp, uid, limits, lambda: not select.select([4], [], [], 0)[0])
     os.close(4)
-    _environment(temp)
+    os.environ["HOME"] = os.environ["TMPDIR"] = temp
+    tempfile.tempdir = None
     os.umask(0o077)
     os.chdir(temp)
     gc.enable()
     Child(socket.socket(fileno=3)).serve()
 
 
-def _environment(temp: str) -> None:
+def clear_environment() -> None:
+    """Leaves what a run may know, for every child that is forked from now on."""
     keep = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
     os.environ.clear()
     os.environ.update(keep)
     os.environ.setdefault("PATH", "/usr/local/bin:/usr/bin:/bin")
-    os.environ["HOME"] = os.environ["TMPDIR"] = temp
-    tempfile.tempdir = None
+
+
+class _WorkspaceModules:
+    """In the place of a warning filter's pattern: modules that come from the snapshot, and posted code."""
+
+    def __init__(self) -> None:
+        self.workspace: str | None = None
+
+    def match(self, name: str) -> bool:
+        """Whether a module is the author's own."""
+        if name == targets.SCRIPT_MODULE:
+            return True
+        file = getattr(sys.modules.get(name), "__file__", None)
+        return bool(file and self.workspace and file.startswith(self.workspace + os.sep))
+
+
+_own_modules = _WorkspaceModules()
+# The child of this process that runs a call; the zygote has none.
+_serving: Child | None = None
+
+
+_fork = threading.local()
+
+
+def _before_fork() -> None:
+    # A SIGTERM for the new process waits until it has a handler that is its own.
+    if _serving is not None:
+        _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+
+
+def _after_fork() -> None:
+    if _serving is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _fork.mask)
+
+
+def _after_fork_in_child() -> None:
+    if _serving is not None:
+        try:
+            _serving.forked()
+        finally:
+            _after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+_log.route_streams()
 
 
 class Child:
@@ -75,6 +127,9 @@ class Child:
         self.runs: list[execute.Run] = []  # received and not ended; the first one is running
         self.loop: asyncio.AbstractEventLoop
         self.threads = 0
+        self.spoiled = False
+        self.streams: tuple[Any, ...] = ()
+        self.environment: dict[str, str] = {}
 
     def serve(self) -> None:
         """Runs calls until one was for this process alone, or the worker closes the socket. Never returns."""
@@ -94,6 +149,7 @@ class Child:
         asyncio.set_event_loop(self.loop)
         threading.Thread(target=self.listen, name="bifrost-io", daemon=True).start()
         self.threads = threading.active_count()
+        self.begin()
         while True:
             try:
                 self.serve_one(self.inbox.get())
@@ -103,22 +159,24 @@ class Child:
     def serve_one(self, run: execute.Run) -> None:
         """One call, from its frame to its result."""
         self.mask = Mask(run.masked)
-        self.log.reset(self.mask, run.line_bytes)
+        self.log.reset(self.mask, run.line_bytes, run.workspace)
+        _own_modules.workspace = run.workspace
         self.transport = _transport.RunTransport(self.channel, self.mask)
         _transport.install(self.transport)
         _log.install(self.handler)
         execution = execute.Execution(run, self.log, self.channel, self.mask, self.loop)
         run.execution = execution
         outcome = execution.run()
+        if threading.active_count() - execution.is_in_thread() > self.threads:
+            self.join_threads(run, execution)
         self.pipes.drain()
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, output.LineWriter):
-                stream.finish()
+        for stream in self.streams:
+            stream.finish()
         if run.isolation != "reuse":
             outcome.counts_usage = True
         else:
             execution.settle()
-            outcome.recycle = outcome.recycle or run.cancel_reason is not None or self.left_behind()
+            outcome.recycle = outcome.recycle or self.spoiled or run.cancel_reason is not None or self.left_behind()
         outcome.send(self.channel, self.log, self.mask)
         if run.isolation != "reuse":
             os._exit(0)
@@ -126,6 +184,82 @@ class Child:
         _transport.install(None)
         self.runs.remove(run)
         self.channel.forget_interrupt()
+        self.spoiled = not self.freshen()
+
+    def begin(self) -> None:
+        """Before the first call: what later ones are to find again, and what Python keeps silent about by default."""
+        global _serving
+        _serving = self
+        self.streams = sys.stdout, sys.stderr
+        self.environment = dict(os.environ)
+        ours: Any = ("default", None, DeprecationWarning, _own_modules, 0)
+        warnings.filters.insert(0, ours)  # type: ignore[attr-defined]
+        _warnings_changed()
+
+    def freshen(self) -> bool:
+        """After a call, when its caller has the result: undoes what it did to the process; false when it cannot be."""
+        sys.stdout, sys.stderr = self.streams
+        sys.__stdout__, sys.__stderr__ = self.streams  # type: ignore[misc]
+        if signal.getsignal(signal.SIGTERM) != self.terminated:
+            signal.signal(signal.SIGTERM, self.terminated)
+        warnings.showwarning = self.warn
+        _warnings_changed()  # each place may warn again
+        if logging.root.manager.disable:
+            logging.disable(logging.NOTSET)
+        for logger in logging.root.manager.loggerDict.values():
+            if isinstance(logger, logging.Logger):
+                logger.disabled = False
+        if os.environ != self.environment:
+            os.environ.clear()
+            os.environ.update(self.environment)
+        os.umask(0o077)
+        tempfile.tempdir = None
+        return _empty(self.environment["TMPDIR"])
+
+    def join_threads(self, run: execute.Run, execution: execute.Execution) -> None:
+        """Waits a moment for threads that the run left, as Python does at the end of a program: what they do counts."""
+        queues: Any = getattr(thread_pools, "_threads_queues", {})
+        if run.isolation != "reuse":
+            # Workers of a pool wait for more; this lets them end when their work is done.
+            thread_pools._shutdown = True  # type: ignore[attr-defined]
+            for waiting in list(queues.values()):
+                waiting.put(None)
+            queues = {}
+            process_pools: Any = sys.modules.get("concurrent.futures.process")
+            if process_pools is not None:
+                process_pools._global_shutdown = True
+                for wake in list(process_pools._threads_wakeups.values()):
+                    wake.wakeup()
+        left = [
+            thread
+            for thread in threading.enumerate()
+            if not thread.daemon and thread not in (threading.main_thread(), execution.thread) and thread not in queues
+        ]
+        deadline = time.monotonic() + JOIN_SECONDS
+        for thread in left:
+            while thread.is_alive() and time.monotonic() < deadline and run.cancel_reason is None:
+                thread.join(0.05)
+        names = [thread.name for thread in left if thread.is_alive()]
+        if names and run.cancel_reason is None:
+            shown = ", ".join(names[:10])
+            self.log.emit("WARNING", f"threads that still ran {JOIN_SECONDS:.0f} s after the function ended: {shown}")
+
+    def forked(self) -> None:
+        """In a process that the run forked: without the run's socket and signal handler it prints like any other."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self.channel.cut_off()
+        self.log.__class__ = _log.ForkedLog
+        for stream in self.streams:
+            stream.forked(self.log)
+        self.transport = _transport.ForkedTransport()  # type: ignore[assignment]
+        _transport.install(self.transport)
+        for run in self.runs:
+            if run.execution is not None:
+                run.execution.forked()
+        self.socket.close()
+        for descriptor in self.pipes.readers:
+            os.close(descriptor)
+        self.pipes.readers.clear()
 
     def left_behind(self) -> bool:
         """Whether the run left threads or processes."""
@@ -152,9 +286,12 @@ class Child:
                 if self.runs:
                     now = time.monotonic()
                     if now >= next_sample:
+                        wait = SAMPLE_SECONDS
                         if next_sample and self.runs:
                             self.sample()
-                        next_sample = now + SAMPLE_SECONDS
+                            begun, now = now, time.monotonic()
+                            wait = max(wait, (now - begun) * SAMPLE_SHARE)
+                        next_sample = now + wait
                     timeout = (next_sample - now) * 1000
                 else:
                     next_sample = 0.0
@@ -214,4 +351,29 @@ class Child:
         """An error that nobody handled (a thread's, a finalizer's)."""
         if kind is SystemExit or error is None:
             return
-        self.log.emit("TRACEBACK", "".join(traceback.format_exception(kind, error, trace)).rstrip())
+        self.log.emit_error(error)
+
+
+def _empty(folder: str) -> bool:
+    """Goes to an empty ``folder``; false when it cannot be made so."""
+    try:
+        try:
+            os.chdir(folder)
+        except FileNotFoundError:
+            os.mkdir(folder)
+            os.chdir(folder)
+        with os.scandir(folder) as entries:
+            for entry in list(entries):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    os.unlink(entry.path)
+    except OSError:
+        return False
+    return True
+
+
+def _warnings_changed() -> None:
+    """Makes the places that have warned forget it, and new filters effective: any call that sets a filter does."""
+    warnings.simplefilter("ignore", ResourceWarning, append=True)
+    warnings.onceregistry.clear()  # type: ignore[attr-defined]

@@ -10,12 +10,13 @@ import json
 import logging
 import os
 import queue
+import selectors
 import sys
 import threading
 import types
 from typing import Any
 
-from bifrost import ExecutionContext, Organization, _channel, _context
+from bifrost import ExecutionContext, Organization, WorkflowError, _channel, _context
 from bifrost._json import clean_text
 from bifrost._log import RunLog
 from bifrost._masking import Mask
@@ -116,6 +117,8 @@ class Execution:
         self.said_left_out = False
         self.sampling = threading.Lock()
         self.unfinished_thread = False
+        self.thread: threading.Thread | None = None
+        self.pid = os.getpid()
         context = run.context
         context._send_progress = self.progress
         context._send_log = self.write_log
@@ -128,7 +131,7 @@ class Execution:
         _context.activate(run.context)
         try:
             try:
-                outcome.value = self.call()
+                outcome.value = self.guarded_call()
             except SystemExit as error:
                 self.exited(error, outcome)
             except (asyncio.CancelledError, Terminated) as error:
@@ -151,6 +154,32 @@ class Execution:
         _context.activate(None)
         _context._variable.reset(token)
         return outcome
+
+    def guarded_call(self) -> Any:
+        """The call; a process that the function forked and in which it returned or raised ends here."""
+        try:
+            value = self.call()
+        except BaseException as error:
+            self.end_fork(error)
+            raise
+        self.end_fork(None)
+        return value
+
+    def end_fork(self, error: BaseException | None) -> None:
+        """Nothing in the run's own process; in one that the function forked: never returns."""
+        if os.getpid() == self.pid:
+            return
+        code = 0
+        try:
+            if isinstance(error, SystemExit):
+                code = error.code if isinstance(error.code, int) else int(error.code is not None)
+            elif error is not None:
+                code = 1
+                self.log.emit_error(error)
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+        finally:
+            os._exit(code & 0xFF)
 
     def call(self) -> Any:
         """Loads the function and runs it to its end."""
@@ -175,7 +204,11 @@ class Execution:
             args, kwargs, extra = binding.bind(function, run.parameters, run.context)
             run.context.parameters = extra
             self.hidden = _argument_names(function)
-        if _is_async(function):
+        kind = _kind(function)
+        if kind == "generator":
+            name = getattr(function, "__name__", function)
+            raise WorkflowError(f"`{name}` uses `yield`, so that nothing of it would run: use `return`")
+        if kind == "async":
             result = function(*args, **kwargs)
         else:
             result = self.in_thread(function, args, kwargs)
@@ -205,19 +238,27 @@ class Execution:
                 result = function(*args, **kwargs)
             except BaseException as error:
                 sys.setprofile(None)
+                self.end_fork(error)
                 done.put((False, error))
             else:
                 sys.setprofile(None)
+                self.end_fork(None)
                 done.put((True, result))
 
         context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(body,), name="bifrost-run", daemon=True).start()
+        # Not a daemon: threads take that over from the one that starts them. The process never waits for it at its end.
+        self.thread = threading.Thread(target=context.run, args=(body,), name="bifrost-run", daemon=False)
+        self.thread.start()
         self.unfinished_thread = True
         good, value = done.get()
         self.unfinished_thread = False
         if good:
             return value
         raise value
+
+    def is_in_thread(self) -> bool:
+        """Whether the plain function's own thread has not ended yet (it does so a moment after the function)."""
+        return self.thread is not None and self.thread.is_alive()
 
     def catch_frame(self, code: types.CodeType) -> Any:
         """A profile function that is gone as soon as it has seen the first frame of ``code``."""
@@ -272,9 +313,21 @@ class Execution:
         except BaseException:  # the process ends anyway
             pass
 
+    def forked(self) -> None:
+        """In a process that the function forked: an event loop of its own, where it goes on in a coroutine.
+
+        The parent's would be shared by the kernel: what wakes one of the two would be read by the other.
+        """
+        self.sampling = threading.Lock()
+        try:
+            self.loop._selector = selectors.DefaultSelector()  # type: ignore[attr-defined]
+            self.loop._make_self_pipe()  # type: ignore[attr-defined]
+        except Exception:  # a loop of another kind
+            pass
+
     def forget(self) -> None:
         """Breaks the cycles, so that what the run used is freed now and not at the next collection."""
-        self.request.execution = self.task = None
+        self.request.execution = self.task = self.thread = None
         self.request.context._send_progress = self.request.context._send_log = None
 
     def settle(self) -> None:
@@ -360,8 +413,12 @@ class Execution:
 
 
 @functools.lru_cache(maxsize=256)
-def _is_async(function: Any) -> bool:
-    return inspect.iscoroutinefunction(inspect.unwrap(function))
+def _kind(function: Any) -> str:
+    inner = inspect.unwrap(function)
+    if inspect.iscoroutinefunction(inner):
+        return "async"
+    made = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    return "generator" if made else "plain"
 
 
 async def _await(awaitable: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import struct
 
@@ -101,10 +102,12 @@ def small_tmpfs(target: str) -> None:
 
 _FS_EXECUTE, _FS_WRITE_FILE, _FS_READ_FILE, _FS_READ_DIR = 1, 2, 4, 8
 _FS_TRUNCATE, _FS_IOCTL_DEV = 1 << 14, 1 << 15
-_READ = _FS_EXECUTE | _FS_READ_FILE | _FS_READ_DIR
+READ = _FS_EXECUTE | _FS_READ_FILE | _FS_READ_DIR
+WRITE = (1 << 16) - 1
 _OF_FILES = _FS_EXECUTE | _FS_WRITE_FILE | _FS_READ_FILE | _FS_TRUNCATE | _FS_IOCTL_DEV
 # Access rights known to each version of landlock; a kernel refuses rights that it does not know.
 _KNOWN = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
+_RULE = struct.Struct("=Qi")
 _SCOPE_ALL = 3  # abstract sockets and signals, from version 6 on
 
 
@@ -115,8 +118,17 @@ def landlock_version() -> int:
     )
 
 
-def landlock(readable: list[str], writable: list[str], version: int) -> None:
-    """From now on this thread, and all that come from it, reach nothing but the given files and folders.
+# A path, and what is allowed beneath it.
+Beneath = tuple[str, int]
+
+
+def beneath(path: str, access: int) -> Beneath:
+    """A rule for :func:`landlock`. Whether ``path`` is a folder is asked now: a file takes fewer rights."""
+    return path, access if os.path.isdir(path) else access & _OF_FILES
+
+
+def landlock(rules: list[Beneath], version: int) -> None:
+    """From now on this thread, and all that come from it, reach nothing but what the rules allow.
 
     What does not exist is passed over. ``no_new_privileges`` must have been called.
     """
@@ -128,26 +140,19 @@ def landlock(readable: list[str], writable: list[str], version: int) -> None:
         "landlock_create_ruleset",
     )
     try:
-        for paths, access in ((readable, _READ), (writable, known)):
-            for path in paths:
-                _landlock_add(ruleset, path, access & known)
+        rule = ctypes.create_string_buffer(_RULE.size)
+        add = functools.partial(_syscall, _long(_NR_LANDLOCK_ADD), _long(ruleset), _long(1), rule, _long(0))
+        for path, access in rules:
+            try:
+                descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                _RULE.pack_into(rule, 0, access & known, descriptor)
+                if add() < 0:
+                    _check(-1, f"landlock_add_rule {path}")
+            finally:
+                os.close(descriptor)
         _check(_syscall(_long(_NR_LANDLOCK_RESTRICT), _long(ruleset), _long(0)), "landlock_restrict_self")
     finally:
         os.close(ruleset)
-
-
-def _landlock_add(ruleset: int, path: str, access: int) -> None:
-    try:
-        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        if not os.path.isdir(path):
-            access &= _OF_FILES
-        rule = struct.pack("=Qi", access, descriptor)
-        _check(
-            _syscall(_long(_NR_LANDLOCK_ADD), _long(ruleset), _long(1), ctypes.c_char_p(rule), _long(0)),
-            f"landlock_add_rule {path}",
-        )
-    finally:
-        os.close(descriptor)

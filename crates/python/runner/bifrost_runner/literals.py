@@ -3,26 +3,92 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
+import re
 from typing import Any
 
 MAX_TEXT = 20_000
+MAX_VALUE = 100_000
 MAX_NUMBER = 10**15
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
+
+
+# PostgreSQL keeps neither in a text.
+_ODD = re.compile("[\0\ud800-\udfff]")
+
+
+_TYPES = (ast.Name, ast.Attribute, ast.Subscript, ast.BinOp, ast.Call)
 
 
 class NotLiteral(Exception):
     """The expression has to be run to know its value."""
 
 
+class Unfit(Exception):
+    """The value is known and cannot be kept; the text says why, after its name."""
+
+
+def cleaned(value: Any) -> Any:
+    """``value`` with what no text in the store may have replaced."""
+    if isinstance(value, str):
+        return _ODD.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {cleaned(key): cleaned(item) for key, item in value.items()}
+    return value
+
+
+def weigh(value: Any, most: int = MAX_VALUE) -> int:
+    """Roughly the characters of ``value`` as JSON. Raises :class:`Unfit`.
+
+    A value may be shared many times inside itself, so the weight is bounded while it is counted.
+    """
+    weight = 0
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        weight += len(item) + 1 if isinstance(item, (str, list, dict)) else 1
+        if weight > most:
+            raise Unfit(f"has more than {most} characters")
+        if isinstance(item, str):
+            if _ODD.search(item):
+                raise Unfit("has a NUL or half of a surrogate pair, which cannot be kept")
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, dict):
+            waiting += item
+            waiting += item.values()
+        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
+            raise Unfit("has a whole number of more than 64 bits")
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise Unfit("has a number that is not finite")
+    return weight
+
+
+# Where hints come from: names of these that were imported as something else are still known.
+_HINT_MODULES = frozenset(
+    ("typing", "typing_extensions", "datetime", "decimal", "uuid", "collections.abc", "bifrost", "builtins")
+)
+
+
 class Scope:
-    """A module's constants and enumerations."""
+    """A module's constants, enumerations, and names for types."""
 
     def __init__(self, tree: ast.Module) -> None:
         self.constants: dict[str, Any] = {}
         self.enums: dict[str, dict[str, Any]] = {}
         self.records: set[str] = set()
+        self.aliases: dict[str, ast.expr] = {}  # `Size = Literal["s", "m"]`
+        self.imported: dict[str, str] = {}  # `from datetime import datetime as dt`
+        self.hints: dict[str, Any] = {}  # what the aliases were found to mean
+        assigned: set[str] = set()
         for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and node.module in _HINT_MODULES:
+                self.imported.update({alias.asname: alias.name for alias in node.names if alias.asname})
+            elif type(node).__name__ == "TypeAlias":  # the `type` statement of Python 3.12
+                self.aliases[node.name.id] = node.value  # type: ignore[attr-defined]
             if isinstance(node, ast.ClassDef):
                 self._class(node)
                 continue
@@ -41,6 +107,11 @@ class Scope:
                     self.constants[name] = value
                 except NotLiteral:
                     self.constants.pop(name, None)
+                # The same goes for the name of a type.
+                self.aliases.pop(name, None)
+                if name not in assigned and isinstance(node.value, _TYPES):  # type: ignore[union-attr]
+                    self.aliases[name] = node.value  # type: ignore[union-attr, assignment]
+                assigned.add(name)
 
     def _class(self, node: ast.ClassDef) -> None:
         bases = {base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases}
@@ -77,7 +148,7 @@ class Scope:
                 if key is None:
                     raise NotLiteral
                 name = self.value(key, depth + 1)
-                if isinstance(name, (list, dict)):
+                if isinstance(name, (list, dict)) or (isinstance(name, int) and abs(name) > MAX_NUMBER):
                     raise NotLiteral
                 pairs[str(name)] = self.value(item, depth + 1)
             return pairs

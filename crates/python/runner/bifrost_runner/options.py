@@ -46,6 +46,7 @@ _FLAGS = ("endpoint_enabled", "disable_global_key", "public_endpoint", "is_tool"
 _RETRY = ("max_attempts", "backoff", "initial_delay_seconds", "max_delay_seconds", "retry_on")
 LONGEST_NAME = 200
 LONGEST_TEXT = 10_000
+LONGEST_PATH = 1024
 
 
 def allowed_options(kind: str) -> dict[str, Any]:
@@ -71,10 +72,11 @@ def check_option(kind: str, name: str, value: Any) -> tuple[str | None, bool]:
     if value is None:
         return None, False
     if name == "name" and kind == "param":
-        valid = isinstance(value, str) and value.isidentifier()
-        return (None if valid else f"`{value}` is not a parameter name"), False
-    if name in _TEXTS and not (isinstance(value, str) and len(value) <= LONGEST_TEXT):
-        return f"`{name}` has to be a text of at most {LONGEST_TEXT} characters", False
+        valid = isinstance(value, str) and value.isidentifier() and len(value) <= LONGEST_NAME
+        return (None if valid else f"`{value}` is not a parameter name of at most {LONGEST_NAME} characters"), False
+    longest = LONGEST_NAME if name == "id" else LONGEST_TEXT
+    if name in _TEXTS and not (isinstance(value, str) and len(value) <= longest):
+        return f"`{name}` has to be a text of at most {longest} characters", False
     if name in _FLAGS and not isinstance(value, bool):
         return f"`{name}` has to be True or False", False
     check = _CHECKS.get((kind if name in ("type",) else "", name))

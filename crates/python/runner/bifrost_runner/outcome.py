@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import re
 import resource
-import traceback
 from typing import Any
 
 from bifrost import UserError, _channel
-from bifrost._json import NotSerializable, clean_text, encode
+from bifrost._json import NotSerializable, encode
 from bifrost._log import RunLog
 from bifrost._masking import Mask
+from bifrost._tracebacks import MAX_TRACEBACK, cut, format_error, hide
 
 GENERIC = "An error occurred during execution"
 MAX_FRAME = 64 * 1024 * 1024
 MAX_ERROR = 16_384
-MAX_TRACEBACK = 131_072
 _HTML = re.compile(r"\s*<(?:!doctype\s|!--|[a-z][a-z0-9-]*(?:\s|/?>))", re.IGNORECASE)
-_RUNNER = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_ASYNCIO = os.path.dirname(os.path.abspath(__import__("asyncio").__file__)) + os.sep
+# Python 3.10 has no groups.
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", None)
+hide(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Outcome:
@@ -51,8 +52,9 @@ class Outcome:
 
     def raised(self, error: BaseException, workspace: str | None) -> None:
         """Makes this the failure that ``error`` is."""
-        message = _text_of(error)
-        self.fail(type(error).__name__, message, message if isinstance(error, UserError) else GENERIC)
+        meant = _meant(error)
+        message = _text_of(meant)
+        self.fail(type(meant).__name__, message, message if isinstance(meant, UserError) else GENERIC)
         self.traceback = format_error(error, workspace)
 
     def send(self, channel: _channel.Channel, log: RunLog, mask: Mask) -> None:
@@ -154,36 +156,12 @@ def _text_of(error: BaseException) -> str:
 
 
 def _cut(text: str | None, most: int) -> str | None:
-    if text is None or len(text) <= most:
-        return text
-    half = most // 2
-    return f"{text[:half]}\n… [{len(text) - 2 * half} characters left out]\n{text[-half:]}"
+    return None if text is None else cut(text, most)
 
 
-def format_error(error: BaseException, workspace: str | None) -> str:
-    """The traceback as the workflow's author knows the code: own files by their workspace path, no runner frames."""
-    try:
-        told = traceback.TracebackException.from_exception(error, compact=True)
-        _own_frames(told, 0)
-        text = "".join(told.format()).rstrip()
-    except Exception:
-        text = "".join(traceback.format_exception_only(type(error), error)).rstrip()
-    if workspace:
-        text = text.replace(f'File "{workspace}{os.sep}', 'File "')
-    return clean_text(_cut(text, MAX_TRACEBACK) or "")
-
-
-def _own_frames(told: traceback.TracebackException, depth: int) -> None:
-    kept = [frame for frame in told.stack if not _is_ours(frame.filename)]
-    while kept and kept[0].filename.startswith(_ASYNCIO):
-        kept.pop(0)
-    told.stack[:] = kept
-    for other in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
-        if other is not None and depth < 50:
-            _own_frames(other, depth + 1)
-
-
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(_RUNNER) or filename.startswith("<frozen importlib") or filename.endswith(
-        (f"importlib{os.sep}__init__.py", f"concurrent{os.sep}futures{os.sep}thread.py")
-    )
+def _meant(error: BaseException) -> BaseException:
+    """A group around nothing but one ``UserError`` (``asyncio.TaskGroup`` makes such) is that error."""
+    inner = error
+    while _GROUP is not None and isinstance(inner, _GROUP) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, UserError) else error

@@ -8,7 +8,7 @@ import os
 import threading
 from typing import Any
 
-from bifrost._log import RunLog
+from bifrost._log import ForkedLog, RunLog
 
 _BEYOND = 8192
 
@@ -73,6 +73,8 @@ class LineWriter(io.TextIOBase):
         super().__init__()
         self._lines = _Lines(log, level)
         self._descriptor = descriptor
+        # Tells `logging` that records may be handed over as they are (see `_log.route_streams`).
+        self.run_log = log
         self._lock = threading.RLock()
         self.buffer = _Bytes(self)
 
@@ -90,7 +92,15 @@ class LineWriter(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Nothing waits here but an unfinished line."""
+        """Nothing waits here but an unfinished line, which is kept together unless its process may end any moment."""
+        if isinstance(self.run_log, ForkedLog):
+            self.finish()
+
+    def forked(self, log: RunLog) -> None:
+        """In a process that the run forked: begins anew, with another log."""
+        self.run_log = log
+        self._lines = _Lines(log, self._lines.level)
+        self._lock = threading.RLock()
 
     def finish(self) -> None:
         """Ends an unfinished line."""

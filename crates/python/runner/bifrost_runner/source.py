@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import ast
 import inspect
-import math
 import warnings
 from typing import Any
 
 from . import hints
-from .literals import NotLiteral, Scope
-from .options import ENDPOINT_DEFAULTS, ORDERS, PARAM_TYPES, PLAIN_TEXT, allowed_options, check_option, check_name
+from .literals import NotLiteral, Scope, Unfit, cleaned, weigh
+from .options import (
+    ENDPOINT_DEFAULTS,
+    LONGEST_NAME,
+    LONGEST_PATH,
+    ORDERS,
+    PARAM_TYPES,
+    PLAIN_TEXT,
+    allowed_options,
+    check_name,
+    check_option,
+)
 
 MAX_SOURCE = 1024 * 1024
 MAX_ISSUES = 100
 MAX_DEFINITIONS = 500
+MAX_DECLARED = 4_000_000
+LONGEST_DOCSTRING = 20_000
+LONGEST_MESSAGE = 2_000
 _KINDS = ("workflow", "data_provider", "tool", "param")
 
 
 def error(line: int, message: str) -> dict[str, Any]:
     """Something because of which a file or definition is not used."""
-    return {"line": max(1, line), "message": message, "severity": "error"}
+    return {"line": max(1, line), "message": cleaned(message[:LONGEST_MESSAGE]), "severity": "error"}
 
 
 def warning(line: int, message: str) -> dict[str, Any]:
     """Something that works otherwise than written."""
-    return {"line": max(1, line), "message": message, "severity": "warning"}
+    return {"line": max(1, line), "message": cleaned(message[:LONGEST_MESSAGE]), "severity": "warning"}
 
 
 def issue_of(problem: BaseException) -> dict[str, Any]:
@@ -42,6 +54,8 @@ def inspect_source(path: str, source: str) -> dict[str, Any]:
     empty: dict[str, Any] = {"definitions": [], "issues": [], "imports": []}
     if len(source) > MAX_SOURCE:
         return {**empty, "issues": [error(1, "the file is larger than 1 MiB and is not read")]}
+    if len(path) > LONGEST_PATH:
+        return {**empty, "issues": [error(1, f"the file's path has more than {LONGEST_PATH} characters")]}
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -75,8 +89,10 @@ class _File:
             elif isinstance(node, ast.ImportFrom):
                 self._import_from(node)
         functions = list(_functions(self.tree.body))
+        self._elsewhere({id(function) for function in functions})
         last = {function.name: function.lineno for function in functions}
         seen: dict[tuple[bool, str], int] = {}
+        room = MAX_DECLARED
         for function in functions:
             definition = self._definition(function)
             if definition is None:
@@ -96,7 +112,22 @@ class _File:
                 self.issues.append(error(definition["line"], f"a file may define at most {MAX_DEFINITIONS}"))
                 break
             seen[key] = definition["line"]
+            try:
+                room -= weigh(definition, room)
+            except Unfit:
+                message = f"what the file declares has more than {MAX_DECLARED} characters: `{function.name}` is not used"
+                self.issues.append(error(definition["line"], message))
+                continue
             self.definitions.append(definition)
+
+    def _elsewhere(self, found: set[int]) -> None:
+        """Warns of decorated functions where nobody looks for them."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and id(node) not in found:
+                for decorator in node.decorator_list:
+                    if (kind := self._kind(decorator)) not in (None, "param"):
+                        message = f"@{kind} on `{node.name}` is ignored: the function is not at the top of the file"
+                        self.issues.append(warning(decorator.lineno, message))
 
     def _import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -136,13 +167,24 @@ class _File:
             return None
         kind, mark = marks[0]
         before = sum(issue["severity"] == "error" for issue in self.issues)
+        line = _yields(function)
+        if line is not None and len(function.decorator_list) == len(kinds):
+            self.issues.append(error(line, f"`{function.name}` uses `yield`, so that nothing of it would run: use `return`"))
         given = self._given(kind, mark, allowed_options(kind))
-        docstring = ast.get_docstring(function, clean=True) or ""
+        docstring = self._docstring(function)
         definition = self._assemble(kind, mark, function, given, docstring)
         self._parameters(definition, function, docstring, [node for name, node in kinds if name == "param"])
         if sum(issue["severity"] == "error" for issue in self.issues) > before:
             return None
         return definition
+
+    def _docstring(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+        written = (ast.get_docstring(function, clean=True) or "")[:LONGEST_DOCSTRING]
+        docstring = str(cleaned(written))
+        if docstring != written:
+            message = f"the docstring of `{function.name}` has a NUL or half of a surrogate pair; it is shown without"
+            self.issues.append(warning(function.body[0].lineno, message))
+        return docstring
 
     def _given(self, kind: str, node: ast.expr, allowed: dict[str, Any]) -> dict[str, Any]:
         """The options written at a decorator, checked."""
@@ -174,10 +216,9 @@ class _File:
     def _option(self, kind: str, name: str, node: ast.expr, given: dict[str, Any]) -> None:
         try:
             value = self.scope.value(node)
-            if _has_odd_number(value):
-                raise NotLiteral
-        except NotLiteral:
-            text = f"@{kind}: the value of `{name}` is not a literal"
+            weigh(value)
+        except (NotLiteral, Unfit) as problem:
+            text = f"@{kind}: the value of `{name}` {str(problem) or 'is not a literal'}"
             if name in PLAIN_TEXT:
                 self.issues.append(warning(node.lineno, text + "; it is ignored"))
             else:
@@ -206,7 +247,7 @@ class _File:
             "function": function.name,
             "line": mark.lineno,
             "is_async": isinstance(function, ast.AsyncFunctionDef),
-            "docstring": inspect.cleandoc(docstring)[:20_000] if docstring else None,
+            "docstring": inspect.cleandoc(docstring) if docstring else None,
             "parameters": [],
             "accepts_extra": function.args.kwarg is not None,
         }
@@ -217,6 +258,11 @@ class _File:
             definition["cache_ttl_seconds"] = given.get("cache_ttl_seconds", 300)
         if kind == "tool":
             definition["is_tool"] = True
+        if len(function.name) > LONGEST_NAME and given.get("name"):
+            length = len(function.name)
+            self.issues.append(
+                error(function.lineno, f"a function's name may have {LONGEST_NAME} characters, this one has {length}")
+            )
         problem = check_name(definition["name"])
         if problem is not None:
             self.issues.append(error(mark.lineno, problem))
@@ -229,7 +275,15 @@ class _File:
         docstring: str,
         decorators: list[ast.expr],
     ) -> None:
-        declared = {item["name"]: item for item in hints.signature(function, self.scope, docstring)}
+        def report(line: int, message: str) -> None:
+            self.issues.append(warning(line, message))
+
+        declared = {item["name"]: item for item in hints.signature(function, self.scope, docstring, report)}
+        for name in declared:
+            if len(name) > LONGEST_NAME:
+                self.issues.append(
+                    error(function.lineno, f"`{name[:20]}…`: a parameter's name may have {LONGEST_NAME} characters")
+                )
         described: dict[str, dict[str, Any]] = {}
         for node in decorators:
             given = self._given("param", node, PARAM_TYPES)
@@ -247,13 +301,16 @@ class _File:
                     warning(node.lineno, f"`{function.name}` has no argument `{name}`: it arrives in context.parameters")
                 )
             described[name] = _merged(name, base, given)
-        rest = [item for name, item in declared.items() if name not in described]
-        definition["parameters"] = [*described.values(), *rest]
+        # In the order of the signature; what only a decorator names comes last.
+        definition["parameters"] = list({**declared, **described}.values())
 
 
 def _merged(name: str, base: dict[str, Any] | None, given: dict[str, Any]) -> dict[str, Any]:
-    parameter = dict(base) if base else {"label": hints.label_of(name), "type": "string", "options": None}
+    empty = {"label": hints.label_of(name), "type": "string", "options": None, "format": None, "items": None}
+    parameter = dict(base) if base else empty
     default = given.get("default_value", parameter.get("default_value"))
+    if (given.get("type") or parameter["type"]) != parameter["type"]:
+        parameter["format"] = parameter["items"] = None
     parameter.update(
         name=name,
         type=given.get("type") or parameter["type"],
@@ -278,23 +335,26 @@ def _options(values: list[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _has_odd_number(value: Any) -> bool:
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, bool) or not isinstance(value, (int, list, dict)):
-        return False
-    if isinstance(value, int):
-        return not -(2**63) <= value < 2**63
-    return any(_has_odd_number(item) for item in (value.values() if isinstance(value, dict) else value))
-
-
 def _functions(body: list[ast.stmt]) -> Any:
     """Functions at the top of a module, also below ``if`` and ``try``."""
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield node
-        elif isinstance(node, (ast.If, ast.Try, ast.With)):
+        elif isinstance(node, (ast.If, ast.Try, ast.With)) or type(node).__name__ == "TryStar":
             for part in ("body", "orelse", "finalbody"):
                 yield from _functions(getattr(node, part, []))
             for handler in getattr(node, "handlers", []):
                 yield from _functions(handler.body)
+
+
+def _yields(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int | None:
+    """The first line with a ``yield`` of the function's own."""
+    waiting: list[ast.AST] = list(function.body)
+    lines = []
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.Yield, ast.YieldFrom)):
+            lines.append(node.lineno)
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+            waiting += ast.iter_child_nodes(node)
+    return min(lines, default=None)

@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from . import kernel
+from . import child, kernel
 from .walls import Walls
 
 CONTROL = 3
@@ -44,6 +44,7 @@ class Supervisor:
         """Runs until ``shutdown`` or until the control socket closes; no child is alive when it returns."""
         os.set_inheritable(CONTROL, False)
         found = self.walls.probe()
+        child.clear_environment()
         kernel.set_dumpable(False)
         if found["pid_namespace"] is not True:
             kernel.set_child_subreaper()
@@ -126,7 +127,7 @@ class Supervisor:
     def handle(self, kind: str, message: dict[str, Any], descriptors: list[int]) -> None:
         """One message other than ``shutdown``."""
         if kind == "lease":
-            self.lease_end = time.monotonic() + max(0, int(message["valid_ms"])) / 1000
+            self.lease_end = int(message["until_ms"]) / 1000
             self.lease_lost = False
         elif kind == "kill":
             self.kill(message.get("id"), int(message["signal"]))
@@ -152,18 +153,16 @@ class Supervisor:
         try:
             pid = os.fork()
             if pid == 0:
-                self.child(run_socket, temp, uid, limits)
+                self.become_child(run_socket, temp, uid, limits)
         finally:
             self.walls.after_fork()
         self.children[pid] = number
         self.pids[number] = pid
         self.send({"type": "forked", "id": number, "pid": pid}, os.pidfd_open(pid))
 
-    def child(self, run_socket: int, temp: str, uid: int | None, limits: dict[str, Any]) -> None:
+    def become_child(self, run_socket: int, temp: str, uid: int | None, limits: dict[str, Any]) -> None:
         """The fresh child: never returns."""
         try:
-            from . import child
-
             self.control.detach()
             child.main(self.walls, run_socket, self.own_pid, temp, uid, limits)
         except BaseException as error:

@@ -81,7 +81,12 @@ def _import(workspace: str, file: str, parts: list[str]) -> types.ModuleType:
     if plain and names[0] not in sys.stdlib_module_names and _own(workspace, names[0]):
         loaded = sys.modules.get(dotted)
         if loaded is None:
-            loaded = importlib.import_module(dotted)
+            try:
+                loaded = importlib.import_module(dotted)
+            except ModuleNotFoundError as error:
+                # A folder without __init__.py gives way to an installed package of its name.
+                if error.name is None or not (dotted + ".").startswith(error.name + "."):
+                    raise
         if getattr(loaded, "__file__", None) == file:
             return loaded
     name = "bifrost_workspace." + dotted

@@ -38,7 +38,8 @@ class Walls:
         self.landlock_version = 0
         self.namespace = -1
         self.found: dict[str, bool | str] = {}
-        self.readable: list[str] = []
+        self.readable: list[kernel.Beneath] = []
+        self.devices: list[kernel.Beneath] = []
         self.needed = [*self.own, *self.prefixes, *([self.snapshots] if self.snapshots else [])]
         # What lies below /tmp would be hidden by the run's own /tmp.
         self.own_tmp = not any(_inside(path, "/tmp") for path in self.needed)
@@ -67,7 +68,9 @@ class Walls:
             readable = [path for folder in folders for path in _around(folder, hidden)] + self.own
             if self.snapshots:
                 readable.append(self.snapshots)
-            self.readable = _outermost([path for path in readable if os.path.exists(path)])
+            existing = _outermost([path for path in readable if os.path.exists(path)])
+            self.readable = [kernel.beneath(path, kernel.READ) for path in existing]
+            self.devices = [kernel.beneath(path, kernel.WRITE) for path in _DEVICES if os.path.exists(path)]
         return found
 
     def before_fork(self) -> None:
@@ -84,7 +87,7 @@ class Walls:
     def enter(self, temp: str, uid: int | None, limits: dict[str, Any], alive: Callable[[], bool]) -> None:
         """Puts this fresh child behind the walls. The order matters (docs/worker-protocol.md)."""
         set_limits(limits)
-        writable = [temp, *_DEVICES]
+        writable = [temp]
         if self.found.get("mount_namespace") is True:
             kernel.private_mounts()
             if self.own_tmp and not _inside(temp, "/tmp"):
@@ -106,7 +109,8 @@ class Walls:
         if self.found.get("no_new_privs") is True:
             kernel.no_new_privileges()
         if self.landlock_version:
-            kernel.landlock(self.readable, writable, self.landlock_version)
+            own = [kernel.beneath(path, kernel.WRITE) for path in writable]
+            kernel.landlock([*self.readable, *self.devices, *own], self.landlock_version)
 
     def _try_pid_namespace(self) -> None:
         if self.namespace < 0:
@@ -153,7 +157,7 @@ class Walls:
             raise OSError("the zygote was not told where the snapshots are (--snapshots)")
         version = kernel.landlock_version()
         kernel.no_new_privileges()
-        kernel.landlock(["/usr"], [], version)
+        kernel.landlock([kernel.beneath("/usr", kernel.READ)], version)
         try:
             os.listdir("/etc")
         except PermissionError:

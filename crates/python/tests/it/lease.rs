@@ -2,7 +2,7 @@
 //! zygote's.
 
 use crate::support::{World, code, eventually, file};
-use bifrost_domain::ports::python::{End, PythonRuntime};
+use bifrost_domain::ports::python::{End, PythonRuntime, RuntimeInfo};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,34 @@ async fn a_run_outlives_the_lease_only_while_it_is_renewed() {
     assert_eq!((ran.end, ran.started), (End::Interrupted, false));
     world.python.renew_lease(Duration::from_secs(60));
     assert_eq!(world.run(file("noop", json!({}))).await.result(), json!({"ok": true}));
+    world.python.shutdown().await;
+}
+
+/// A new import replaces the zygote; the old one's children are still under the lease that goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_outlives_the_zygote_that_was_replaced() {
+    const LEASE: Duration = Duration::from_secs(1);
+    let world = World::new().await;
+    world.python.renew_lease(LEASE);
+    let mut running = world.start(code(
+        "import os, time\nprint(f'path={os.getcwd()}')\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\nreturn 'whole'",
+    ));
+    running.until(|lines| !lines.is_empty()).await;
+    let go = std::path::PathBuf::from(running.value("path")).join("go");
+    world.write("new.py", "import surely_not_installed\n");
+    let mut replaced: Option<Instant> = None;
+    while replaced.is_none_or(|since| since.elapsed() < LEASE * 2) {
+        world.python.renew_lease(LEASE);
+        let early = tokio::time::timeout(LEASE / 5, running.events.recv()).await;
+        assert!(early.is_err(), "it goes on while the lease is renewed: {early:?}");
+        let knows =
+            |info: RuntimeInfo| info.left_out.iter().any(|text| text.contains("surely_not_installed"));
+        if replaced.is_none() && world.python.info().is_some_and(knows) {
+            replaced = Some(Instant::now());
+        }
+    }
+    std::fs::write(go, "").expect("written");
+    assert_eq!(running.ended().await.result(), json!("whole"));
     world.python.shutdown().await;
 }
 

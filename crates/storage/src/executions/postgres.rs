@@ -22,7 +22,14 @@ use sqlx::{
     error::BoxDynError,
     postgres::{PgArguments, PgRow},
 };
-use std::{collections::HashMap, collections::HashSet, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use uuid::Uuid;
 
 /// What a writer's connection plans by. A batch is always the same walk: the rows by primary key, one after the other, in the
@@ -63,7 +70,8 @@ impl Kept {
                 }
             };
             let query = sqlx::query_with(sql, arguments().done()?);
-            match query.fetch_all(&mut connection).await {
+            let answered = tokio::time::timeout(BATCH_PATIENCE, query.fetch_all(&mut connection)).await;
+            match answered.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
                 Ok(rows) => {
                     self.connection = Some(connection);
                     return Ok(rows);
@@ -90,6 +98,9 @@ impl Kept {
     }
 }
 
+/// A batch that is not answered within this time counts as lost with its connection: a network that drops packets silently would keep it,
+/// and everything behind it, for a quarter of an hour.
+const BATCH_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a batch that lost a deadlock is repeated.
 const DEADLOCKS: u32 = 3;
 
@@ -215,13 +226,17 @@ impl Claims {
     }
 }
 
+// $6 says that this is a repetition whose first try may have committed: its rows are named again, as they are. A row that was dispatched is
+// due by the relay's clock, whatever the claimer's says.
 const CLAIM: &str = "
 WITH claimed AS (
     UPDATE executions e
-    SET status = 'Running', attempt = e.attempt + 1, worker_id = a.worker_id, started_at = $3
+    SET status = 'Running', attempt = e.attempt + (e.status = 'Pending')::int, worker_id = a.worker_id, started_at = $3
     FROM UNNEST($1::uuid[], $2::uuid[]) AS a (id, worker_id)
     JOIN workers w ON w.id = a.worker_id AND w.lease_until > $3 AND w.stopped_at IS NULL
-    WHERE e.id = a.id AND e.id BETWEEN $4 AND $5 AND e.status = 'Pending' AND (e.not_before IS NULL OR e.not_before <= $3)
+    WHERE e.id = a.id AND e.id BETWEEN $4 AND $5 AND (
+        e.status = 'Pending' AND (e.not_before IS NULL OR e.not_before <= $3 OR e.dispatched_at IS NOT NULL)
+        OR $6 AND e.status = 'Running' AND e.worker_id = a.worker_id AND e.started_at = $3)
     RETURNING e.*
 ), events AS (
     INSERT INTO execution_events (execution_id, at, attempt, event, detail)
@@ -256,10 +271,13 @@ impl BatchWriter for Claims {
         let workers: Vec<Uuid> = ids.iter().map(|id| workers[id]).collect();
         let (low, high) = bounds(&ids);
         let now = self.clock.now();
+        let is_repeated = AtomicBool::new(false);
         let rows = self
             .kept
             .run(CLAIM, || {
-                Arguments::new().bind(ids.as_slice()).bind(workers.as_slice()).bind(now).bind(low).bind(high)
+                let again = is_repeated.swap(true, Ordering::Relaxed);
+                let arguments = Arguments::new().bind(ids.as_slice()).bind(workers.as_slice()).bind(now);
+                arguments.bind(low).bind(high).bind(again)
             })
             .await?;
         let mut claimed = HashMap::with_capacity(rows.len());
@@ -324,12 +342,14 @@ impl Logs {
     }
 }
 
-// A worker waits for a run's last batch before it ends the run, so no line is stored after the end of its own attempt.
+// A worker waits for a run's last batch before it ends the run, so no line is stored after the end of its own attempt. The rows are locked
+// against a reaper that takes the run meanwhile: it waits, and its line comes behind these; or these wait, and are refused.
 const LOGS: &str = "
 WITH current AS (
-    SELECT DISTINCT e.id, e.attempt FROM executions e
+    SELECT e.id, e.attempt FROM executions e
     JOIN UNNEST($1::uuid[], $2::int[]) AS a (id, attempt) ON a.id = e.id AND a.attempt = e.attempt
     WHERE e.id BETWEEN $3 AND $4 AND e.status IN ('Running', 'Cancelling')
+    FOR SHARE OF e
 ), written AS (
     INSERT INTO execution_logs (execution_id, sequence, attempt, level, message, metadata, logged_at)
     SELECT l.id, l.sequence, c.attempt, l.level, l.message, l.metadata::jsonb, l.logged_at
@@ -347,8 +367,10 @@ impl BatchWriter for Logs {
 
     async fn write(&mut self, items: &[&LogBatch]) -> Result<Vec<Guarded>, Error> {
         let order = sorted(items, |item| item.id.as_uuid());
-        let ids: Vec<Uuid> = order.iter().map(|&at| items[at].id.as_uuid()).collect();
-        let attempts: Vec<i32> = order.iter().map(|&at| items[at].attempt).collect();
+        let mut of: Vec<(Uuid, i32)> = items.iter().map(|item| (item.id.as_uuid(), item.attempt)).collect();
+        of.sort_unstable();
+        of.dedup();
+        let (ids, attempts): (Vec<Uuid>, Vec<i32>) = of.into_iter().unzip();
         let (low, high) = bounds(&ids);
         let count = items.iter().map(|item| item.lines.len()).sum();
         let mut line_ids = Vec::with_capacity(count);

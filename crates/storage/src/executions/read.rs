@@ -1,4 +1,5 @@
-//! Executions as they are read back: one, lists by key, log lines, variables, timeline. Lists never read results.
+//! Executions as they are read back: one, lists by key, log lines, variables, timeline. Lists never read inputs and results:
+//! each may have megabytes.
 
 use crate::{
     Error, Reader,
@@ -30,7 +31,7 @@ pub struct Filter {
     pub form_id: Option<FormId>,
     /// By this person.
     pub executed_by: Option<UserId>,
-    /// Part of the workflow's or the person's name, any case.
+    /// Part of the workflow's or the person's name, in any case as far as the database knows cases (SQLite: of ASCII letters).
     pub text: Option<String>,
     /// Older than this execution (the continuation).
     pub before: Option<ExecutionId>,
@@ -43,7 +44,7 @@ pub struct LogFilter {
     pub after: i64,
     /// Only this level.
     pub level: Option<LogLevel>,
-    /// Only lines that contain this text, any case.
+    /// Only lines that contain this text, in any case as far as the database knows cases (SQLite: of ASCII letters).
     pub text: Option<String>,
     /// Whether DEBUG and TRACEBACK lines are wanted.
     pub internal: bool,
@@ -52,11 +53,11 @@ pub struct LogFilter {
 }
 
 const LIST_COLUMNS: &str = "id, kind, organization_id, workflow_id, workflow_name, form_id, executed_by, executed_by_name, \
-     status, input, result_object, result_type, error_type, error_message, user_message, attempt, worker_id, created_at, \
+     status, result_object, result_type, error_type, error_message, user_message, attempt, worker_id, created_at, \
      started_at, completed_at, duration_ms, not_before, peak_memory_bytes, cpu_seconds";
 
 impl Reader {
-    /// One execution with its inline result, whoever's it is: the caller of this function asks
+    /// One execution with its input and inline result, whoever's it is: the caller of this function asks
     /// [`Visibility::reaches`] first thing (app does).
     ///
     /// # Errors
@@ -66,9 +67,10 @@ impl Reader {
         id: ExecutionId,
         visibility: &Visibility,
     ) -> Result<Option<Execution>, Error> {
-        let sql = format!("SELECT {LIST_COLUMNS}, result FROM executions WHERE id = $1");
+        let sql = format!("SELECT {LIST_COLUMNS}, input, result FROM executions WHERE id = $1");
         let Some(row) = one(&self.db, &sql, [id.as_uuid().into()]).await? else { return Ok(None) };
         let mut execution = execution_of(&row)?;
+        execution.input = get(&row, "executions", "input")?;
         execution.result = get(&row, "executions", "result")?;
         Ok(visibility.reaches(execution.scope).then_some(execution))
     }
@@ -82,7 +84,7 @@ impl Reader {
         row.map(|row| parse(&row, "executions", "status")).transpose()
     }
 
-    /// Executions, newest first, at most `limit`.
+    /// Executions without input and result, newest first, at most `limit`.
     ///
     /// # Errors
     /// Away, or an unreadable row.
@@ -130,7 +132,7 @@ impl Reader {
         }
         if let Some(text) = &filter.text {
             add(
-                "(lower(workflow_name) LIKE ? ESCAPE '\\' OR lower(executed_by_name) LIKE ? ESCAPE '\\')",
+                "(lower(workflow_name) LIKE lower(?) ESCAPE '\\' OR lower(executed_by_name) LIKE lower(?) ESCAPE '\\')",
                 like_contains(text).into(),
             );
         }
@@ -162,7 +164,7 @@ impl Reader {
         }
         if let Some(text) = &filter.text {
             values.push(like_contains(text).into());
-            sql.push_str(&format!(" AND lower(message) LIKE ${} ESCAPE '\\'", values.len()));
+            sql.push_str(&format!(" AND lower(message) LIKE lower(${}) ESCAPE '\\'", values.len()));
         }
         values.push(i64::from(filter.limit).into());
         sql.push_str(&format!(" ORDER BY sequence LIMIT ${}", values.len()));
@@ -247,7 +249,7 @@ fn execution_of(row: &QueryResult) -> Result<Execution, Error> {
         executed_by: UserId::from_uuid(get(row, TABLE, "executed_by")?),
         executed_by_name: get(row, TABLE, "executed_by_name")?,
         status: parse(row, TABLE, "status")?,
-        input: get(row, TABLE, "input")?,
+        input: Value::Null,
         result: None,
         result_object: get(row, TABLE, "result_object")?,
         result_type: parse(row, TABLE, "result_type")?,

@@ -104,7 +104,7 @@ impl BatchWriter for Claims {
         for claim in items {
             let row = sqlx::query(
                 "UPDATE executions SET status = 'Running', attempt = attempt + 1, worker_id = $2, started_at = $3 \
-                 WHERE id = $1 AND status = 'Pending' AND (not_before IS NULL OR not_before <= $3) \
+                 WHERE id = $1 AND status = 'Pending' AND (not_before IS NULL OR not_before <= $3 OR dispatched_at IS NOT NULL) \
                  AND EXISTS (SELECT 1 FROM workers w WHERE w.id = $2 AND w.lease_until > $3 AND w.stopped_at IS NULL) \
                  RETURNING *, CASE WHEN attempt = 1 THEN 0 ELSE max(last_sequence, coalesce((SELECT max(sequence) \
                  FROM execution_logs l WHERE l.execution_id = executions.id), 0)) END AS highest_sequence",

@@ -6,8 +6,9 @@ use crate::{
     dialect::{execute, execute_in, get, parse, statement},
 };
 use bifrost_domain::{
+    clock::floor_id,
     definition::RetryPolicy,
-    execution::{EventKind, Kind, Status},
+    execution::{EventKind, Kind, LogLevel, Status},
     ids::{ExecutionId, OrganizationId, UserId, WorkerId},
     scope::Scope,
 };
@@ -45,8 +46,6 @@ pub struct Lost {
     pub id: ExecutionId,
     /// The attempt that was lost.
     pub attempt: i32,
-    /// `Running` or `Cancelling`.
-    pub status: Status,
     /// Its worker.
     pub worker_id: WorkerId,
     /// Whether it is tried again.
@@ -59,9 +58,41 @@ pub struct Lost {
     pub executed_by: UserId,
     /// When the lost attempt began.
     pub started_at: DateTime<Utc>,
-    /// Highest stored log sequence.
+    /// Highest log sequence that the row knows of: that of the attempt before.
     pub last_sequence: i64,
 }
+
+/// What is written into a run that is taken from a worker that is gone.
+#[derive(Debug, Clone, Copy)]
+pub struct Reaping {
+    /// Another attempt at this time, unless somebody has asked for the end of the run.
+    pub not_before: Option<DateTime<Utc>>,
+    /// Class of the error of a run that ends.
+    pub error_type: &'static str,
+    /// Its text for administrators.
+    pub error_message: &'static str,
+    /// Its text for everybody.
+    pub user_message: &'static str,
+    /// The line of the log, by where the run goes.
+    pub line: fn(Status) -> &'static str,
+}
+
+/// A run that was taken from a worker that is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reaped {
+    /// `Pending` for another attempt, else how it ended.
+    pub status: Status,
+    /// Number of the line that says so.
+    pub sequence: i64,
+}
+
+/// What one reservation looks at: the oldest waiting rows, so that a long backlog is not walked for each handful of it, and the
+/// newest, so that an organization that comes after somebody else's backlog has its turn at once.
+pub const RESERVE_OLDEST: u32 = 2_000;
+/// See [`RESERVE_OLDEST`].
+pub const RESERVE_NEWEST: u32 = 500;
+/// No id is so far ahead of the clock: partitions made for later days hold nothing that waits and need not be planned for.
+const AHEAD: Duration = Duration::days(1);
 
 /// First wait before a dispatched and unclaimed row is dispatched again; doubles with each dispatch.
 const REDISPATCH_FIRST: Duration = Duration::seconds(30);
@@ -81,46 +112,47 @@ impl Store {
     ) -> Result<Option<CancelOutcome>, Error> {
         let detail = json!({ "by": by });
         let tx = self.db.begin().await?;
-        let ended = execute_in(
-            &tx.inner,
-            "UPDATE executions SET status = 'Cancelled', cancel_requested_at = $2, completed_at = $2, duration_ms = 0, \
-             user_message = 'cancelled before it started' WHERE id = $1 AND status IN ('Scheduled', 'Pending')",
-            [id.as_uuid().into(), now.into()],
-        )
-        .await?;
-        if ended > 0 {
-            event(&tx.inner, id, now, 0, EventKind::CancelRequested, Some(&detail)).await?;
-            event(&tx.inner, id, now, 0, EventKind::Finished, Some(&json!({ "status": "Cancelled" })))
-                .await?;
-            count_end(&self.db, &tx.inner, id).await?;
-            tx.commit().await?;
-            return Ok(Some(CancelOutcome::Cancelled));
-        }
-        let asked = execute_in(
-            &tx.inner,
-            "UPDATE executions SET status = 'Cancelling', cancel_requested_at = $2 WHERE id = $1 AND status = 'Running'",
-            [id.as_uuid().into(), now.into()],
-        )
-        .await?;
-        if asked > 0 {
-            event(&tx.inner, id, now, 0, EventKind::CancelRequested, Some(&detail)).await?;
-            tx.commit().await?;
-            return Ok(Some(CancelOutcome::Cancelling));
-        }
+        // Locked before it is looked at: a claim, a retry or an end in between would leave an answer that was never true.
+        let lock = if self.db.is_postgres() { "FOR UPDATE" } else { "" };
         let row = tx
             .inner
             .query_one(statement(
                 &self.db,
-                "SELECT status FROM executions WHERE id = $1",
+                &format!("SELECT status FROM executions WHERE id = $1 {lock}"),
                 [id.as_uuid().into()],
             ))
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let status: Status = parse(&row, "executions", "status")?;
-        Ok(Some(match status {
-            Status::Cancelling | Status::Cancelled => CancelOutcome::Already(status),
+        let outcome = match parse(&row, "executions", "status")? {
+            Status::Scheduled | Status::Pending => {
+                execute_in(
+                    &tx.inner,
+                    "UPDATE executions SET status = 'Cancelled', cancel_requested_at = $2, completed_at = $2, duration_ms = 0, \
+                     user_message = 'cancelled before it started' WHERE id = $1",
+                    [id.as_uuid().into(), now.into()],
+                )
+                .await?;
+                event(&tx.inner, id, now, 0, EventKind::CancelRequested, Some(&detail)).await?;
+                event(&tx.inner, id, now, 0, EventKind::Finished, Some(&json!({ "status": "Cancelled" })))
+                    .await?;
+                count_end(&self.db, &tx.inner, id).await?;
+                CancelOutcome::Cancelled
+            }
+            Status::Running => {
+                execute_in(
+                    &tx.inner,
+                    "UPDATE executions SET status = 'Cancelling', cancel_requested_at = $2 WHERE id = $1",
+                    [id.as_uuid().into(), now.into()],
+                )
+                .await?;
+                event(&tx.inner, id, now, 0, EventKind::CancelRequested, Some(&detail)).await?;
+                CancelOutcome::Cancelling
+            }
+            status @ (Status::Cancelling | Status::Cancelled) => CancelOutcome::Already(status),
             other => CancelOutcome::Finished(other),
-        }))
+        };
+        tx.commit().await?;
+        Ok(Some(outcome))
     }
 
     /// `Running → Pending` for another attempt at `not_before`; false when the attempt is not the current one, or was asked to end.
@@ -247,17 +279,21 @@ impl Store {
     /// Away, or the statement's.
     pub async fn reserve_due(&self, limit: u32, now: DateTime<Utc>) -> Result<Vec<Reserved>, Error> {
         let lock = if self.db.is_postgres() { "FOR UPDATE SKIP LOCKED" } else { "" };
+        let waiting = "SELECT id, organization_id FROM executions WHERE status IN ('Scheduled', 'Pending') AND dispatched_at IS NULL \
+             AND (not_before IS NULL OR not_before <= $1) AND id < $3";
         let sql = format!(
             "UPDATE executions SET status = 'Pending', dispatched_at = $1, dispatch_count = dispatch_count + 1 \
              WHERE id IN (SELECT id FROM executions WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER \
-             (PARTITION BY organization_id ORDER BY id) AS turn FROM executions WHERE status IN ('Scheduled', 'Pending') \
-             AND dispatched_at IS NULL AND (not_before IS NULL OR not_before <= $1)) AS waiting ORDER BY turn, id LIMIT $2) {lock}) \
+             (PARTITION BY organization_id ORDER BY id) AS turn FROM (\
+             SELECT * FROM ({waiting} ORDER BY id LIMIT {RESERVE_OLDEST}) AS oldest \
+             UNION SELECT * FROM ({waiting} ORDER BY id DESC LIMIT {RESERVE_NEWEST}) AS newest) AS looked_at) AS waiting \
+             ORDER BY turn, id LIMIT $2) {lock}) \
              AND dispatched_at IS NULL AND status IN ('Scheduled', 'Pending') RETURNING id, kind"
         );
         let rows = self
             .db
             .writer()
-            .query_all(statement(&self.db, &sql, [now.into(), i64::from(limit).into()]))
+            .query_all(statement(&self.db, &sql, [now.into(), i64::from(limit).into(), ahead(now).into()]))
             .await?;
         let mut reserved = rows
             .iter()
@@ -280,9 +316,10 @@ impl Store {
         let row = crate::dialect::one(
             &self.db,
             "SELECT (SELECT count(*) FROM (SELECT 1 FROM executions WHERE status = 'Pending' AND dispatched_at IS NOT NULL \
-             LIMIT $1) AS d) AS dispatched, (SELECT count(*) FROM (SELECT 1 FROM executions WHERE \
-             status IN ('Scheduled', 'Pending') AND dispatched_at IS NULL AND (not_before IS NULL OR not_before <= $2) LIMIT $1) AS w) AS waiting",
-            [i64::from(limit).into(), now.into()],
+             AND id < $3 LIMIT $1) AS d) AS dispatched, (SELECT count(*) FROM (SELECT 1 FROM executions WHERE \
+             status IN ('Scheduled', 'Pending') AND dispatched_at IS NULL AND (not_before IS NULL OR not_before <= $2) \
+             AND id < $3 LIMIT $1) AS w) AS waiting",
+            [i64::from(limit).into(), now.into(), ahead(now).into()],
         )
         .await?;
         let Some(row) = row else { return Ok((0, 0)) };
@@ -313,9 +350,8 @@ impl Store {
     pub async fn list_lost(&self, before: DateTime<Utc>) -> Result<Vec<Lost>, Error> {
         let rows = crate::dialect::all(
             &self.db,
-            "SELECT e.id, e.attempt, e.status, e.worker_id, e.retry_policy, e.organization_id, e.workflow_name, e.executed_by, e.started_at, \
-             (SELECT coalesce(max(l.sequence), 0) FROM execution_logs l WHERE l.execution_id = e.id) AS last_sequence \
-             FROM executions e LEFT JOIN workers w ON w.id = e.worker_id WHERE e.status IN ('Running', 'Cancelling') \
+            "SELECT e.id, e.attempt, e.worker_id, e.retry_policy, e.organization_id, e.workflow_name, e.executed_by, e.started_at, \
+             e.last_sequence FROM executions e LEFT JOIN workers w ON w.id = e.worker_id WHERE e.status IN ('Running', 'Cancelling') \
              AND (w.id IS NULL OR w.lease_until < $1 OR w.stopped_at < $1) ORDER BY e.id LIMIT 200",
             [before.into()],
         )
@@ -330,7 +366,7 @@ impl Store {
     pub async fn list_runs_of(&self, worker_id: WorkerId) -> Result<Vec<Lost>, Error> {
         let rows = crate::dialect::all(
             &self.db,
-            "SELECT e.id, e.attempt, e.status, e.worker_id, e.retry_policy, e.organization_id, e.workflow_name, e.executed_by, \
+            "SELECT e.id, e.attempt, e.worker_id, e.retry_policy, e.organization_id, e.workflow_name, e.executed_by, \
              e.started_at, e.last_sequence FROM executions e WHERE e.status IN ('Running', 'Cancelling') AND e.worker_id = $1 \
              ORDER BY e.id LIMIT 2000",
             [worker_id.as_uuid().into()],
@@ -339,13 +375,93 @@ impl Store {
         rows.iter().map(lost_of).collect()
     }
 
-    /// Records that the worker of a run is gone.
+    /// Takes a run from a worker that is gone, in one commit: another attempt, or the end (`Cancelled` when somebody has asked for it,
+    /// else `Failed`), and the line that says so. `None` when the attempt has ended or is not the current one any more.
+    ///
+    /// From here on nothing of the old attempt is stored, so that the line's number is nobody else's.
     ///
     /// # Errors
     /// Away, or the statement's.
-    pub async fn note_worker_lost(&self, lost: &Lost, now: DateTime<Utc>) -> Result<(), Error> {
+    pub async fn reap_execution(
+        &self,
+        lost: &Lost,
+        reaping: &Reaping,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Reaped>, Error> {
+        let id = lost.id.as_uuid();
+        let tx = self.db.begin().await?;
+        let lock = if self.db.is_postgres() { "FOR UPDATE" } else { "" };
+        let sql = format!(
+            "SELECT status, last_sequence FROM executions WHERE id = $1 AND attempt = $2 AND status IN ('Running', 'Cancelling') {lock}"
+        );
+        let row = tx.inner.query_one(statement(&self.db, &sql, [id.into(), lost.attempt.into()])).await?;
+        let Some(row) = row else { return Ok(None) };
+        // Asked behind the lock: a batch of lines that was on its way is stored by now.
+        let logged = tx
+            .inner
+            .query_one(statement(
+                &self.db,
+                "SELECT coalesce(max(sequence), 0) AS sequence FROM execution_logs WHERE execution_id = $1",
+                [id.into()],
+            ))
+            .await?;
+        let logged: i64 = logged.map_or(Ok(0), |row| get(&row, "execution_logs", "sequence"))?;
+        let sequence = logged.max(get(&row, "executions", "last_sequence")?) + 1;
+        let (status, not_before) = match (parse(&row, "executions", "status")?, reaping.not_before) {
+            (Status::Cancelling, _) => (Status::Cancelled, None),
+            (_, Some(at)) => (Status::Pending, Some(at)),
+            (_, None) => (Status::Failed, None),
+        };
         let detail = json!({ "worker_id": lost.worker_id });
-        event(self.db.writer(), lost.id, now, lost.attempt, EventKind::WorkerLost, Some(&detail)).await
+        event(&tx.inner, lost.id, now, lost.attempt, EventKind::WorkerLost, Some(&detail)).await?;
+        // What follows from it comes behind it in the timeline.
+        let then = now + Duration::microseconds(1);
+        if let Some(at) = not_before {
+            execute_in(
+                &tx.inner,
+                "UPDATE executions SET status = 'Pending', worker_id = NULL, dispatched_at = NULL, dispatch_count = 0, \
+                 not_before = $2, last_sequence = $3 WHERE id = $1",
+                [id.into(), at.into(), sequence.into()],
+            )
+            .await?;
+            let detail = json!({ "reason": reaping.error_type, "not_before": at });
+            event(&tx.inner, lost.id, then, lost.attempt, EventKind::Retrying, Some(&detail)).await?;
+        } else {
+            execute_in(
+                &tx.inner,
+                "UPDATE executions SET status = $2, error_type = $3, error_message = $4, user_message = $5, result_bytes = 0, \
+                 last_sequence = $6, completed_at = $7, duration_ms = $8 WHERE id = $1",
+                [
+                    id.into(),
+                    status.as_str().into(),
+                    reaping.error_type.into(),
+                    reaping.error_message.into(),
+                    reaping.user_message.into(),
+                    sequence.into(),
+                    then.into(),
+                    (then - lost.started_at).num_milliseconds().max(0).into(),
+                ],
+            )
+            .await?;
+            let detail = json!({ "status": status.as_str() });
+            event(&tx.inner, lost.id, then, lost.attempt, EventKind::Finished, Some(&detail)).await?;
+            count_end(&self.db, &tx.inner, lost.id).await?;
+        }
+        execute_in(
+            &tx.inner,
+            "INSERT INTO execution_logs (execution_id, sequence, attempt, level, message, logged_at) VALUES ($1, $2, $3, $4, $5, $6)",
+            [
+                id.into(),
+                sequence.into(),
+                lost.attempt.into(),
+                LogLevel::Error.as_str().into(),
+                (reaping.line)(status).into(),
+                now.into(),
+            ],
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(Some(Reaped { status, sequence }))
     }
 
     /// The runs of a worker that were asked to end, so that a lost message does not keep one alive.
@@ -383,6 +499,11 @@ impl Store {
     }
 }
 
+/// Above every id that exists at `now`.
+fn ahead(now: DateTime<Utc>) -> Uuid {
+    floor_id(now + AHEAD)
+}
+
 fn lost_of(row: &QueryResult) -> Result<Lost, Error> {
     let retry: Option<Value> = get(row, "executions", "retry_policy")?;
     let organization: Option<Uuid> = get(row, "executions", "organization_id")?;
@@ -390,7 +511,6 @@ fn lost_of(row: &QueryResult) -> Result<Lost, Error> {
     Ok(Lost {
         id: ExecutionId::from_uuid(get(row, "executions", "id")?),
         attempt: get(row, "executions", "attempt")?,
-        status: parse(row, "executions", "status")?,
         worker_id: WorkerId::from_uuid(worker.unwrap_or(Uuid::nil())),
         retry_policy: retry.and_then(|policy| serde_json::from_value(policy).ok()),
         scope: Scope::from(organization.map(OrganizationId::from_uuid)),

@@ -2,6 +2,7 @@
 
 use crate::support::{Bed, everything, finish, user_id};
 use bifrost_domain::{execution::Status, ids::ExecutionId};
+use bifrost_migration::sea_orm::{ConnectionTrait, TransactionTrait};
 use bifrost_storage::executions::{hot::Claim, hot::Guarded, transitions::CancelOutcome};
 use bifrost_test_support::{TestDatabase, on_both_databases};
 use chrono::Duration;
@@ -112,6 +113,29 @@ async fn cancel_and_claim_agree(db: TestDatabase) {
         }
     }
     assert_eq!(cancelled_count(&bed).await, ended);
+}
+
+/// A retry that is under way when the cancel comes: whatever the cancel answers is true when it answers.
+#[tokio::test]
+async fn a_cancel_waits_for_a_retry_that_is_under_way() {
+    let case = |db: TestDatabase| async move {
+        let bed = Bed::new(db).await;
+        let worker = bed.worker(600).await;
+        let run = bed.running(worker).await;
+        let retry = bed.db.db().migration_connection().begin().await.expect("begin");
+        let sql =
+            format!("UPDATE executions SET status = 'Pending', worker_id = NULL WHERE id = '{}'", run.id);
+        retry.execute_unprepared(&sql).await.expect("changed");
+        let waits = async {
+            const BLOCKED: &str = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            while bed.query(BLOCKED).await.is_empty() {}
+            retry.commit().await.expect("commit");
+        };
+        let (outcome, ()) = join(cancel(&bed, run.id), waits).await;
+        assert_eq!(outcome, Some(CancelOutcome::Cancelled));
+        assert_eq!(bed.status(run.id).await, Status::Cancelled);
+    };
+    TestDatabase::postgres().await.run(case).await;
 }
 
 async fn a_cancelled_run_is_not_tried_again(db: TestDatabase) {

@@ -12,7 +12,11 @@ use futures::future::join_all;
 use serde_json::json;
 use std::collections::BTreeSet;
 
-on_both_databases![the_catalog_through_its_life, two_syncs_at_once_write_one_catalog];
+on_both_databases![
+    the_catalog_through_its_life,
+    two_syncs_at_once_write_one_catalog,
+    what_cannot_be_kept_breaks_only_itself,
+];
 
 fn declared(kind: DefinitionKind, name: &str, hash: &str) -> Declared {
     let definition: Definition = serde_json::from_value(json!({
@@ -28,7 +32,9 @@ fn workflow(name: &str, hash: &str) -> Declared {
 }
 
 async fn sync(bed: &Bed, declared: &[Declared]) -> u64 {
-    bed.store.sync_catalog(declared, || bed.uuid(), bed.now()).await.expect("synced")
+    let synced = bed.store.sync_catalog(declared, || bed.uuid(), bed.now()).await.expect("synced");
+    assert!(synced.refused.is_empty(), "{:?}", synced.refused);
+    synced.changed
 }
 
 async fn list(bed: &Bed) -> Vec<Workflow> {
@@ -71,6 +77,59 @@ async fn the_catalog_through_its_life(db: TestDatabase) {
     let caller = Caller::of_user(&member, &BTreeSet::new(), None, None).expect("a caller");
     let seen = bed.reader.list_workflows(&policy::visible_workflows(&caller), None, 10).await.expect("read");
     assert_eq!(seen.len(), 1);
+}
+
+async fn what_cannot_be_kept_breaks_only_itself(db: TestDatabase) {
+    let bed = Bed::new(db).await;
+    let good = workflow("good", "1");
+    let changed = |change: &dyn Fn(&mut Declared)| {
+        let mut one = workflow("odd", "1");
+        change(&mut one);
+        one
+    };
+    let cases = [
+        changed(&|one| one.definition.function = "f".repeat(250)),
+        changed(&|one| one.path = "p".repeat(1_025)),
+        changed(&|one| one.definition.name = "n".repeat(201)),
+        changed(&|one| one.definition.docstring = Some("A \0 b".to_owned())),
+        changed(&|one| {
+            one.definition.retry_policy = serde_json::from_value(json!({"retry_on": ["\0"]})).ok();
+        }),
+        changed(&|one| {
+            let parameter =
+                json!({"name": "a", "type": "json", "required": false, "default_value": {"\0": 1}});
+            one.definition.parameters = vec![serde_json::from_value(parameter).expect("a parameter")];
+        }),
+        // Nothing here foresees this one but the database of PostgreSQL.
+        changed(&|one| one.source_hash = "h".repeat(65)),
+    ];
+    let last = cases.len() - 1;
+    for (at, odd) in cases.into_iter().enumerate() {
+        let name = format!("good{at}");
+        let declared = [good.clone(), odd.clone(), workflow(&name, "1")];
+        let synced = bed.store.sync_catalog(&declared, || bed.uuid(), bed.now()).await.expect("synced");
+        let names: Vec<String> = list(&bed).await.into_iter().map(|one| one.definition.name).collect();
+        if at == last && !bed.db.db().is_postgres() {
+            assert_eq!(names, ["good", &name, "odd"]);
+            continue;
+        }
+        assert_eq!(names, ["good", &name], "case {at}");
+        let refused: Vec<&str> = synced.refused.iter().map(|(one, _)| one.path.as_str()).collect();
+        assert_eq!(refused, [odd.path.as_str()], "case {at}");
+        let reason = &synced.refused[0].1;
+        assert!(reason.contains("characters") || reason.contains("NUL") || at == last, "{reason}");
+    }
+
+    // A version that cannot be kept takes the former one away: the file no longer says it.
+    assert_eq!(sync(&bed, &[workflow("odd", "2")]).await, 3, "two are gone");
+    let broken = changed(&|one| one.definition.function = "f".repeat(201));
+    let synced = bed.store.sync_catalog(&[broken], || bed.uuid(), bed.now()).await.expect("synced");
+    assert_eq!((synced.changed, synced.refused.len(), list(&bed).await.len()), (1, 1, 0));
+    let edge = changed(&|one| {
+        (one.definition.function, one.path) = ("ü".repeat(200), "ü".repeat(1_024));
+        one.definition.name = "ü".repeat(200);
+    });
+    assert_eq!(sync(&bed, &[edge]).await, 1, "at the bounds");
 }
 
 async fn two_syncs_at_once_write_one_catalog(db: TestDatabase) {

@@ -2,6 +2,7 @@
 
 use crate::support::{Bed, organization, user_id};
 use bifrost_domain::{execution::Status, ids::ExecutionId, scope::Scope};
+use bifrost_storage::executions::transitions::{RESERVE_NEWEST, RESERVE_OLDEST};
 use bifrost_test_support::{TestDatabase, on_both_databases};
 use chrono::{DateTime, Duration, Utc};
 use futures::future::join_all;
@@ -9,6 +10,7 @@ use std::collections::BTreeSet;
 
 on_both_databases![
     organizations_take_turns,
+    a_long_backlog_is_taken_in_parts_and_still_in_turn,
     only_what_is_due_is_reserved,
     racing_relays_share_without_doubles,
     stamps_are_taken_back_from_unclaimed_rows_alone,
@@ -37,6 +39,28 @@ async fn organizations_take_turns(db: TestDatabase) {
     let rest = reserve(&bed, 100, bed.now()).await;
     assert_eq!(rest, of[2..20].iter().map(|(id, _)| *id).collect::<Vec<_>>());
     assert!(reserve(&bed, 100, bed.now()).await.is_empty());
+}
+
+async fn a_long_backlog_is_taken_in_parts_and_still_in_turn(db: TestDatabase) {
+    let bed = Bed::new(db).await;
+    let backlog: Vec<_> = (0..RESERVE_OLDEST + RESERVE_NEWEST + 300)
+        .map(|_| {
+            let mut given = bed.pending();
+            given.scope = organization(1);
+            given
+        })
+        .collect();
+    join_all(backlog.iter().map(|one| bed.submit(one))).await;
+    let mut latest = bed.pending();
+    latest.scope = organization(2);
+    bed.submit(&latest).await;
+    assert_eq!(reserve(&bed, 2, bed.now()).await, [backlog[0].id, latest.id]);
+    // One round does not look at all of it.
+    let most = usize::try_from(RESERVE_OLDEST + RESERVE_NEWEST).expect("small");
+    let first = reserve(&bed, 100_000, bed.now()).await;
+    assert_eq!(first.len(), most);
+    let second = reserve(&bed, 100_000, bed.now()).await;
+    assert_eq!(first.len() + second.len() + 1, backlog.len());
 }
 
 async fn only_what_is_due_is_reserved(db: TestDatabase) {

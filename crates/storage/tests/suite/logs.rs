@@ -110,6 +110,12 @@ async fn a_log_is_filtered(db: TestDatabase) {
     // What means something to LIKE is only text here.
     assert_eq!(read(LogFilter { text: Some("50%_".into()), ..all() }).await, [2, 4, 6]);
     assert_eq!(read(LogFilter { text: Some("e\\".into()), ..all() }).await, [2, 4, 6]);
+    // A letter beyond ASCII is found as it is written; cases are folded as far as the database knows them.
+    let umlauts = batch(&run, vec![line(7, "Größe: ÄRGER", now)]);
+    bed.hot.write_logs(umlauts).await.expect("stored");
+    for text in ["ÄRGER", "Größe: Ä", "GRößE: ÄRger"] {
+        assert_eq!(read(LogFilter { text: Some(text.into()), ..all() }).await, [7], "{text}");
+    }
 }
 
 async fn a_bad_line_harms_no_other_run(db: TestDatabase) {

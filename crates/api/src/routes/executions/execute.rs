@@ -18,9 +18,15 @@ use bifrost_domain::{
     ids::{FormId, WorkflowId},
 };
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+/// What `details` says when the execution was accepted and could not be read back.
+const UNREAD: &str = "the execution was accepted and cannot be read now; read it by its id in a moment";
+
+/// How far ahead `delay_seconds` may reach: seven days, as `scheduled_at`.
+const MAX_DELAY_SECONDS: u32 = 7 * 24 * 60 * 60;
 
 /// What to run: exactly one of `workflow_id`, `workflow_name` and `code`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -39,7 +45,8 @@ pub(crate) struct ExecuteIn {
     input_data: Option<Map<String, Value>>,
     /// The form it comes through.
     form_id: Option<Uuid>,
-    /// Older clients ask for a run that is not kept; every run is kept, the flag is given back.
+    /// Older clients ask for a run that is not kept, whose log they read in the reply. Every run is kept; the reply of a
+    /// synchronous one carries log and variables as that of posted code does, and gives the flag back.
     #[serde(default)]
     transient: bool,
     /// Name of posted code in lists.
@@ -85,6 +92,8 @@ pub(crate) async fn execute(
             .is_ok_and(|text| text.split(',').any(|p| p.trim().eq_ignore_ascii_case("respond-async")))
     });
     let transient = body.transient;
+    // A plain workflow's reply costs no reads but of the row itself.
+    let is_whole = transient || body.code.is_some();
     let request = submit_of(&state, body)?;
     let caller = &signed_in.caller;
     let submission = state.app.submit(caller, request, !respond_async).await?;
@@ -107,15 +116,31 @@ pub(crate) async fn execute(
         is_transient: transient,
     };
     if !respond_async && submission.mode == ExecutionMode::Sync {
-        let view = state.app.view_result(caller, submission.id).await?;
-        out.status = view.execution.status.as_str();
-        out.result = view.result;
-        out.result_type = view.execution.status.is_terminal().then(|| view.execution.result_type.as_str());
-        out.error = view.execution.error_message;
-        out.error_type = view.execution.error_type;
-        out.duration_ms = view.execution.duration_ms;
-        out.started_at = view.execution.started_at;
-        out.completed_at = view.execution.completed_at;
+        let view = if is_whole {
+            state.app.view_execution(caller, submission.id).await
+        } else {
+            state.app.view_result(caller, submission.id).await
+        };
+        match view {
+            Ok(view) => {
+                out.logs = is_whole.then(|| view.logs.into_iter().map(Into::into).collect());
+                out.variables = view.variables;
+                out.status = view.execution.status.as_str();
+                out.result = view.result;
+                out.result_type =
+                    view.execution.status.is_terminal().then(|| view.execution.result_type.as_str());
+                out.error = view.execution.error_message;
+                out.error_type = view.execution.error_type;
+                out.duration_ms = view.execution.duration_ms;
+                out.started_at = view.execution.started_at;
+                out.completed_at = view.execution.completed_at;
+            }
+            Err(error) => {
+                // It is accepted: the caller gets its id and what is known of it, and reads the rest later.
+                tracing::warn!(execution.id = %submission.id, error = %error, "an accepted execution could not be read");
+                out.details = Some(json!({ "message": UNREAD }));
+            }
+        }
     }
     Ok((status, Json(out)))
 }
@@ -157,6 +182,13 @@ fn submit_of(state: &ApiState, body: ExecuteIn) -> Result<Submit, Error> {
             return Err(Error::invalid("delay_seconds", "ambiguous", "cannot be sent with `scheduled_at`"));
         }
         (Some(time), None) => Some(time),
+        (None, Some(seconds)) if seconds > MAX_DELAY_SECONDS => {
+            return Err(Error::invalid(
+                "delay_seconds",
+                "too_late",
+                format!("must be between 0 and {MAX_DELAY_SECONDS}; make a schedule for later times"),
+            ));
+        }
         (None, Some(seconds)) if seconds > 0 => {
             Some(state.clock.now() + chrono::Duration::seconds(i64::from(seconds)))
         }

@@ -2,7 +2,7 @@
 
 use super::shapes::ExecutionOut;
 use crate::{
-    extract::{Json, PageIn, Query, SignedIn, encode_token},
+    extract::{Json, PageIn, Query, SignedIn, encode_token, words},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
@@ -61,7 +61,7 @@ pub(crate) struct ListOut {
 
 /// List executions
 ///
-/// Newest first, without results, logs and variables. People of an organization see their own unless a role lets them see all.
+/// Newest first, without inputs, results, logs and variables. People of an organization see their own unless a role lets them see all.
 #[utoipa::path(
     get, path = "/api/executions", tag = "executions", params(ListQuery),
     responses(
@@ -100,9 +100,10 @@ pub(crate) async fn list(
 fn parsed<T: FromStr<Err: std::fmt::Display>>(name: &str, text: Option<&str>) -> Result<Option<T>, Error> {
     match text {
         None | Some("") => Ok(None),
-        Some(text) => {
-            text.parse().map(Some).map_err(|error: T::Err| Error::invalid(name, "format", error.to_string()))
-        }
+        Some(text) => text
+            .parse()
+            .map(Some)
+            .map_err(|error: T::Err| Error::invalid(name, "format", words(&error.to_string()).1)),
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) struct ExecutionOut {
     /// `Scheduled`, `Pending`, `Running`, `Success`, `CompletedWithErrors`, `Failed`, `Timeout`, `Cancelling` or `Cancelled`.
     #[schema(example = "Success")]
     status: &'static str,
+    /// Null in lists.
     input_data: Value,
     /// Null in lists, before the end, and for results over 2 MiB (see `/result`).
     result: Option<Value>,
@@ -134,8 +135,10 @@ pub(crate) struct ExecuteOut {
     pub(super) duration_ms: Option<i64>,
     pub(super) started_at: Option<DateTime<Utc>>,
     pub(super) completed_at: Option<DateTime<Utc>>,
-    /// The lines of a synchronous run when it was not `transient`: read them from `/logs`.
+    /// The first 1,000 lines for the caller of a synchronous run of posted code, or with `transient`. Null otherwise: read
+    /// them from `/api/executions/{id}/logs`.
     pub(super) logs: Option<Vec<LogOut>>,
+    /// For administrators, in the same replies as `logs`; null while the run has shown none.
     pub(super) variables: Option<Value>,
     pub(super) is_transient: bool,
 }
