@@ -63,7 +63,18 @@ services_from_this_machine() {
 
 # ---- Docker Compose
 
-docker_works() { have docker && timeout 2 docker info >/dev/null 2>&1; }
+docker_works() { have docker && timeout 2 docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; }
+
+# What keeps Docker from being used, as the first words of an advice; empty when there is no Docker on this machine, or when
+# it is not the reason.
+docker_advice() {
+    if ! have docker || docker_works; then return 0; fi
+    if timeout 2 docker info >/dev/null 2>&1; then
+        printf 'install the Docker Compose plugin, or '
+    else
+        printf 'start Docker, or '
+    fi
+}
 
 compose() { docker compose --project-directory "$ROOT" -f "$ROOT/docker-compose.yml" "$@"; }
 
@@ -118,7 +129,7 @@ program() {
             fi
         fi
     fi
-    die "$name is missing: start Docker, or apt-get install $package, or name a server in the environment"
+    die "$name is missing: $(docker_advice)apt-get install $package, or name a server in the environment"
 }
 
 find_postgres() {
