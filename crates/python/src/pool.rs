@@ -7,13 +7,14 @@ use crate::{
     child::{Child, Nursery},
     supervisor::{Ready, State},
 };
+use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 const ZYGOTE_WAIT: Duration = Duration::from_secs(30);
 /// The sweep beside the signals: dead children leave the stock even when nobody asks for one.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Without a run for so long forks are in nobody's way.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// Gives out children.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub(crate) struct Pool {
     wake: Notify,
     /// Runs that wait for a fork.
     urgent: AtomicUsize,
+    /// When a child was last asked for.
+    last_taken: Mutex<Instant>,
 }
 
 /// Counted while it lives.
@@ -67,6 +72,7 @@ impl Pool {
             stock_size,
             wake: Notify::new(),
             urgent: AtomicUsize::new(0),
+            last_taken: Mutex::new(Instant::now()),
         }
     }
 
@@ -94,9 +100,10 @@ impl Pool {
     /// A fresh child: from the stock, or forked now.
     pub(crate) async fn take(&self) -> Result<Child, String> {
         let zygote = self.zygote().await?;
+        *lock(&self.last_taken) = Instant::now();
         while let Some(child) = self.pop() {
             if self.nursery.is_usable(&child, zygote.link.generation) {
-                if self.len() * 2 < self.stock_size {
+                if self.len() == 0 {
                     self.wake.notify_one();
                 }
                 return Ok(child);
@@ -112,9 +119,15 @@ impl Pool {
         self.nursery.is_usable(child, generation)
     }
 
-    /// Says that a run has ended: now a fork is in nobody's way.
+    /// Says that a run has ended: if the stock is low, now is the time to fill it.
     pub(crate) fn replenish(&self) {
-        self.wake.notify_one();
+        if self.is_low() {
+            self.wake.notify_one();
+        }
+    }
+
+    fn is_low(&self) -> bool {
+        self.len() * 2 <= self.stock_size
     }
 
     /// How many children wait in the stock.
@@ -123,19 +136,23 @@ impl Pool {
     }
 
     /// Keeps the stock full until `stop`, then lets it go.
+    ///
+    /// A fork takes as much of a processor as a small run, so that forking one child per run would slow every run of a row. The stock is
+    /// filled whole, all children at a time: when it is low, or when there was no run for a moment.
     pub(crate) async fn keep_stocked(&self, stop: CancellationToken) {
         let mut state = self.zygote.clone();
         let filling = async {
             loop {
                 state.mark_unchanged();
-                if let Err(reason) = self.fill().await {
+                let is_wanted = self.is_low() || lock(&self.last_taken).elapsed() >= QUIET;
+                if is_wanted && let Err(reason) = self.fill().await {
                     tracing::warn!(%reason, "no child could be forked ahead");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
                 tokio::select! {
                     () = self.wake.notified() => {}
                     _changed = state.changed() => {}
-                    () = tokio::time::sleep(SWEEP) => {}
+                    () = tokio::time::sleep(if self.len() < self.stock_size { QUIET } else { SWEEP }) => {}
                 }
             }
         };
@@ -150,9 +167,14 @@ impl Pool {
     async fn fill(&self) -> Result<(), String> {
         let State::Ready(ready) = self.zygote.borrow().clone() else { return Ok(()) };
         self.lock().retain(|child| self.nursery.is_usable(child, ready.link.generation));
-        while self.len() < self.stock_size && self.urgent.load(Ordering::Acquire) == 0 {
-            let child = self.nursery.fork(&ready.link, ready.own_uid).await?;
-            self.lock().push_back(child);
+        if self.urgent.load(Ordering::Acquire) > 0 {
+            return Ok(());
+        }
+        let missing = self.stock_size.saturating_sub(self.len());
+        let mut forks: FuturesUnordered<_> =
+            (0..missing).map(|_| self.nursery.fork(&ready.link, ready.own_uid)).collect();
+        while let Some(child) = forks.next().await {
+            self.lock().push_back(child?);
         }
         Ok(())
     }
@@ -161,7 +183,11 @@ impl Pool {
         self.lock().pop_front()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Child>> {
-        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Child>> {
+        lock(&self.stock)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

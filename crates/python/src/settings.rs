@@ -93,6 +93,6 @@ impl PythonSettings {
     }
 
     pub(crate) fn stock_size(&self) -> usize {
-        self.stock.unwrap_or(4).min(self.slots())
+        self.stock.unwrap_or(8).min(self.slots())
     }
 }
