@@ -5,7 +5,7 @@ use bifrost_adapters::broker::RabbitMq;
 use bifrost_domain::ports::broker::{Broker, Error, Queue};
 use bytes::Bytes;
 use futures::FutureExt;
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 const RUNS: Queue = Queue("runs");
 
@@ -146,6 +146,26 @@ async fn messages_outlive_the_publisher() {
         let next = RabbitMq::connect(&url(), prefix).await.expect("connected");
         let mut subscription = next.subscribe(&RUNS, 1).await.expect("subscribed");
         assert_eq!(soon("a delivery", subscription.deliveries.recv()).await.expect("open").body, "kept");
+    })
+    .await;
+}
+
+/// A worker that is asked to go while it subscribes: what its half-made consumer was handed must not stay there.
+#[tokio::test]
+async fn a_subscriber_that_gives_up_in_the_middle_keeps_no_message() {
+    with_prefix(async |prefix| {
+        let broker = RabbitMq::connect(&url(), prefix).await.expect("connected");
+        for step in 0..40 {
+            // Somewhere between the first frame and the last answer.
+            let within = Duration::from_micros(step * 100);
+            drop(tokio::time::timeout(within, broker.subscribe(&RUNS, 1)).await);
+            let body = Bytes::from(format!("message {step}"));
+            broker.publish(&RUNS, body.clone()).await.expect("published");
+            let mut subscription = broker.subscribe(&RUNS, 1).await.expect("subscribed");
+            let delivery = soon("a delivery", subscription.deliveries.recv()).await.expect("open");
+            assert_eq!(delivery.body, body);
+            delivery.settle.ack();
+        }
     })
     .await;
 }

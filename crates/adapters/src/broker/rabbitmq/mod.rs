@@ -23,7 +23,7 @@ use std::{
 };
 use subscription::Session;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -213,14 +213,25 @@ impl Broker for RabbitMq {
         let alive = lock(&self.subscriptions).as_ref().map(|(alive, _)| alive.clone());
         let alive = alive.ok_or_else(|| Error::Away("it is closed".to_owned()))?;
         let prefetch = prefetch.max(1);
-        let session = Session::open(self.live(queue).await?, queue, prefetch).await?;
+        let live = self.live(queue).await?;
         let (deliveries, receiver) = mpsc::channel(usize::from(prefetch));
-        let serving =
-            subscription::run(Arc::clone(&self.shared), queue.clone(), prefetch, deliveries, session);
+        let (opened, opening) = oneshot::channel();
+        let (shared, queue) = (Arc::clone(&self.shared), queue.clone());
+        // A task of its own: of a caller that gives up in the middle a consumer would stay at the server, which takes messages and hands
+        // them to nobody. Here it is opened to the end, found to be unwanted, and closed.
         tokio::spawn(async move {
-            serving.await;
+            match Session::open(live, &queue, prefetch).await {
+                Ok(session) => {
+                    let _ = opened.send(Ok(()));
+                    subscription::run(shared, queue, prefetch, deliveries, session).await;
+                }
+                Err(error) => {
+                    let _ = opened.send(Err(error));
+                }
+            }
             drop(alive);
         });
+        opening.await.unwrap_or_else(|_| Err(Error::Away("it is closed".to_owned())))?;
         Ok(Subscription { deliveries: receiver })
     }
 
