@@ -192,7 +192,7 @@ pub fn authorize<A: Action>(caller: &Caller) -> Result<Permit<A>> {
     Ok(Permit { scope: caller.scope, user_id: caller.user_id, action: PhantomData })
 }
 
-/// What somebody may see of things that belong to a scope: made by [`visibility`], taken by every tenant query.
+/// What somebody may see of things that belong to a scope: made by the functions `visible_…`, taken by every tenant query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visibility {
     scope: Option<Scope>,

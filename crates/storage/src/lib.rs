@@ -9,7 +9,7 @@
 //! is on the hot path of a run goes through a [`coalescer::Coalescer`]; nothing slow happens inside a transaction.
 //!
 //! To add an aggregate: a file here, SQL that both databases understand (`$1` works in both; what differs goes to
-//! [`dialect`]), and its cases in `tests/`, which run against both.
+//! `dialect`), and its cases in `tests/`, which run against both.
 
 pub mod audit;
 pub mod coalescer;
