@@ -127,7 +127,7 @@ impl Pool {
     }
 
     fn is_low(&self) -> bool {
-        self.len() * 2 <= self.stock_size
+        self.len() * 4 <= self.stock_size
     }
 
     /// How many children wait in the stock.
