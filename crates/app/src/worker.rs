@@ -12,7 +12,7 @@ use bifrost_domain::{
 };
 use bifrost_storage::{
     executions::hot::{Claim, Guarded},
-    executions::transitions::{Lost, Reaped, Reaping},
+    executions::lost::{Lost, Reaped, Reaping},
     workers::NewWorker,
 };
 use chrono::Duration;

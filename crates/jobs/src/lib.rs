@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `consumers` | one subscription per queue; a delivery is claimed, acked and run |
 //! | `run` | one attempt from its call to its stored end |
+//! | `call` | what is handed to Python for an attempt |
+//! | `variables` | stores the newest variables of one run |
 //! | `log_sink` | numbers, bounds and stores the lines of one run |
 //! | `lease` | renews the worker's lease; a lease that ended ends its runs |
 //! | `duty` | a duty that one of several workers has |
@@ -13,6 +15,7 @@
 //!
 //! To add a background duty: a file with an `async fn run(worker, stop)`, and a line in [`Worker::start`].
 
+mod call;
 mod catalog;
 mod consumers;
 mod duty;
@@ -21,6 +24,7 @@ mod log_sink;
 mod relay;
 mod run;
 mod upkeep;
+mod variables;
 
 use bifrost_app::{App, worker::Registration};
 use bifrost_domain::{

@@ -2,21 +2,19 @@
 
 use crate::{
     Worker,
+    call::{NoCall, call_of},
     log_sink::{Bounds, LogSink},
+    variables::Variables,
 };
 use bifrost_app::worker::{Ending, Outcome};
 use bifrost_domain::{
-    definition::Definition,
     error::Kind as ErrorKind,
-    execution::{Claimed, Isolation, LogLevel, Status},
+    execution::{Claimed, LogLevel, Status},
     ids::ExecutionId,
-    ports::python::{
-        Call, CallContext, CallOrganization, End, Event, Returned, Stop, Target, WorkspaceReport,
-    },
+    ports::python::{Call, End, Event, Returned, Stop},
 };
-use serde_json::{Map, Value};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -26,8 +24,6 @@ const STORE_PATIENCE: Duration = Duration::from_secs(600);
 const START_ATTEMPTS: i32 = 5;
 /// The same for a workflow that this worker does not have: another may have seen the newest file already, and this one does in a moment.
 const MISSING_ATTEMPTS: i32 = 3;
-/// How long a run waits for the worker's first look at its workspace.
-const SCAN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What everybody reads of faults whose causes are paths and internals of this machine.
 const NOT_STARTED: &str = "the run could not be started; an administrator can see why";
@@ -303,165 +299,6 @@ fn retry_after(claimed: &Claimed, end: &End, ending: &Ending) -> Option<Duration
     }
 }
 
-/// Why there is nothing to call.
-struct NoCall {
-    end: End,
-    /// The workflow is not in this worker's workspace.
-    is_missing: bool,
-}
-
-/// Builds the call; the error says how the attempt ends without one.
-async fn call_of(worker: &Worker, claimed: &Claimed, stopped: watch::Receiver<Stop>) -> Result<Call, NoCall> {
-    let mut isolation = worker.settings.isolation;
-    let target = match &claimed.code {
-        Some(source) => {
-            // Posted code is nobody's trusted file.
-            isolation = Isolation::Fork;
-            Target::Code { source: source.clone(), name: claimed.workflow_name.clone() }
-        }
-        None => {
-            let reports = worker.workspace.reports();
-            let report =
-                first_report(reports, stopped).await.map_err(|end| NoCall { end, is_missing: false })?;
-            let name = &claimed.workflow_name;
-            let (path, definition) = find_definition(&report, name).ok_or_else(|| NoCall {
-                end: End::NotStarted(format!("the workflow `{name}` is not in this worker's workspace")),
-                is_missing: true,
-            })?;
-            isolation = definition.isolation.unwrap_or(isolation);
-            Target::File { path, function: definition.function, workflow: definition.name }
-        }
-    };
-    let parameters = match &claimed.input {
-        Value::Object(fields) => fields.clone(),
-        _ => Map::new(),
-    };
-    Ok(Call {
-        execution_id: claimed.id,
-        attempt: claimed.attempt,
-        target,
-        parameters,
-        context: context_of(worker, claimed).await,
-        timeout: Some(Duration::from_secs(u64::from(claimed.timeout_seconds.unsigned_abs()))),
-        isolation,
-    })
-}
-
-async fn context_of(worker: &Worker, claimed: &Claimed) -> CallContext {
-    let organization = match claimed.scope.organization() {
-        Some(id) => worker.app.organization_for_run(id).await.map(|organization| CallOrganization {
-            id: organization.id.to_string(),
-            name: organization.name,
-            is_active: organization.is_active,
-        }),
-        None => None,
-    };
-    CallContext {
-        user_id: claimed.executed_by.to_string(),
-        email: claimed.executed_by_email.clone(),
-        name: claimed.executed_by_name.clone(),
-        scope: claimed.scope,
-        organization,
-        is_platform_admin: claimed.is_platform_admin,
-        is_function_key: false,
-        execution_id: claimed.id,
-        workflow_name: claimed.workflow_name.clone(),
-        startup: None,
-    }
-}
-
-/// The worker's newest look at its workspace. The first may still be under way when the first message arrives.
-async fn first_report(
-    mut reports: watch::Receiver<Option<Arc<WorkspaceReport>>>,
-    mut stopped: watch::Receiver<Stop>,
-) -> Result<Arc<WorkspaceReport>, End> {
-    let asked = async {
-        match stopped.wait_for(|stop| *stop != Stop::No).await.as_deref() {
-            Ok(Stop::Cancel) => End::Cancelled,
-            _ => End::Interrupted,
-        }
-    };
-    tokio::select! {
-        biased;
-        report = reports.wait_for(Option::is_some) => {
-            report.ok().and_then(|report| report.clone()).ok_or(End::Interrupted)
-        }
-        end = asked => Err(end),
-        () = tokio::time::sleep(SCAN_PATIENCE) => Err(End::NotStarted(format!(
-            "the worker had not read its workspace within {} seconds",
-            SCAN_PATIENCE.as_secs()
-        ))),
-    }
-}
-
-fn find_definition(report: &WorkspaceReport, name: &str) -> Option<(String, Definition)> {
-    let mut files: Vec<_> = report.files.iter().collect();
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    files.into_iter().find_map(|file| {
-        let definition = file.definitions.iter().find(|definition| definition.name == name)?;
-        Some((file.path.clone(), definition.clone()))
-    })
-}
-
-/// The newest variables are stored one write at a time; what came meanwhile is skipped but for the newest.
-struct Variables {
-    worker: Arc<Worker>,
-    id: ExecutionId,
-    attempt: i32,
-    newest: Option<watch::Sender<Option<Map<String, Value>>>>,
-    writer: Option<JoinHandle<()>>,
-}
-
-impl Variables {
-    fn new(worker: &Arc<Worker>, claimed: &Claimed) -> Self {
-        Self { worker: worker.clone(), id: claimed.id, attempt: claimed.attempt, newest: None, writer: None }
-    }
-
-    fn set(&mut self, values: Map<String, Value>) {
-        if values.is_empty() && self.newest.is_none() {
-            return;
-        }
-        let newest = self.newest.get_or_insert_with(|| {
-            let (sender, receiver) = watch::channel(None);
-            self.writer =
-                Some(tokio::spawn(write_variables(self.worker.clone(), self.id, self.attempt, receiver)));
-            sender
-        });
-        newest.send_if_modified(|current| {
-            let changed = current.as_ref() != Some(&values);
-            if changed {
-                *current = Some(values);
-            }
-            changed
-        });
-    }
-
-    async fn finish(mut self) {
-        self.newest = None;
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.await;
-        }
-    }
-}
-
-async fn write_variables(
-    worker: Arc<Worker>,
-    id: ExecutionId,
-    attempt: i32,
-    mut newest: watch::Receiver<Option<Map<String, Value>>>,
-) {
-    let mut version = 0;
-    // A closed channel still has its last value to be written.
-    while newest.changed().await.is_ok() || newest.has_changed().is_ok_and(|changed| changed) {
-        let Some(values) = newest.borrow_and_update().clone() else { continue };
-        version += 1;
-        let values = Value::Object(values);
-        if let Err(error) = worker.app.write_variables(id, attempt, version, &values).await {
-            tracing::warn!(execution.id = %id, error = %error, "variables were not stored");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -469,20 +306,6 @@ mod tests {
         definition::RetryPolicy,
         execution::{Kind, ResultType},
     };
-
-    #[tokio::test]
-    async fn whoever_is_asked_to_stop_waits_for_no_workspace() {
-        let (_report, reports) = watch::channel(None);
-        for (stop, end) in [(Stop::Cancel, End::Cancelled), (Stop::Shutdown, End::Interrupted)] {
-            let (_stop, stopped) = watch::channel(stop);
-            assert_eq!(first_report(reports.clone(), stopped).await.err(), Some(end));
-        }
-        let (report, reports) = watch::channel(None);
-        let (_stop, stopped) = watch::channel(Stop::No);
-        let waiting = tokio::spawn(first_report(reports, stopped));
-        report.send_replace(Some(Arc::default()));
-        assert!(waiting.await.expect("joined").is_ok());
-    }
 
     #[test]
     fn nothing_that_failed_for_good_is_tried_again() {
@@ -497,7 +320,7 @@ mod tests {
             executed_by_name: String::new(),
             executed_by_email: String::new(),
             is_platform_admin: false,
-            input: Value::Null,
+            input: serde_json::Value::Null,
             code: None,
             timeout_seconds: 5,
             retry_policy: Some(RetryPolicy {

@@ -1,6 +1,10 @@
-//! Executions: the hot path ([`hot`]), the other guarded transitions ([`transitions`]) and the reads ([`read`]).
+//! Executions: the hot path ([`hot`]), the other guarded transitions ([`transitions`]), what waits for dispatch ([`dispatch`]), what a worker
+//! has lost ([`lost`]) and the reads ([`read`]).
 
+pub mod dispatch;
 pub mod hot;
+mod kept;
+pub mod lost;
 mod metrics;
 mod postgres;
 pub mod read;

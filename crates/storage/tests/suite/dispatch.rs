@@ -2,7 +2,7 @@
 
 use crate::support::{Bed, organization, user_id};
 use bifrost_domain::{execution::Status, ids::ExecutionId, scope::Scope};
-use bifrost_storage::executions::transitions::{RESERVE_NEWEST, RESERVE_OLDEST};
+use bifrost_storage::executions::dispatch::{RESERVE_NEWEST, RESERVE_OLDEST};
 use bifrost_test_support::{TestDatabase, on_both_databases};
 use chrono::{DateTime, Duration, Utc};
 use futures::future::join_all;

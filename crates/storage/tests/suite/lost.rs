@@ -9,7 +9,7 @@ use bifrost_domain::{
 use bifrost_storage::executions::{
     LogFilter,
     hot::Guarded,
-    transitions::{Lost, Reaping},
+    lost::{Lost, Reaping},
 };
 use bifrost_test_support::{TestDatabase, on_both_databases};
 use chrono::Duration;
