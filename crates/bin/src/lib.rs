@@ -2,6 +2,7 @@
 //! is told to stop. The mains are thin; everything that can be tested is here or deeper.
 
 pub mod api;
+pub mod commands;
 pub mod probes;
 pub mod run;
 pub mod worker;

@@ -11,7 +11,7 @@ use std::{io::Write, process::ExitCode};
 use tokio::{signal::unix::SignalKind, sync::watch};
 
 /// Exit code for settings that cannot be used (`EX_CONFIG` of sysexits.h).
-const EX_CONFIG: u8 = 78;
+pub(crate) const EX_CONFIG: u8 = 78;
 
 /// Reads the settings and runs the process until SIGTERM or Ctrl-C; errors are one line each on stderr.
 #[must_use]
@@ -49,7 +49,7 @@ pub fn main(mode: Mode) -> ExitCode {
     }
 }
 
-fn complain(text: &str) {
+pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "bifrost: {text}");
 }
 

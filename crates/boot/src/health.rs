@@ -4,7 +4,7 @@ use crate::{
     Opened,
     settings::{BrokerChoice, BusChoice, Database, Settings},
 };
-use bifrost_migration::{Migrator, MigratorTrait};
+use bifrost_migration::names;
 use bifrost_storage::Store;
 use chrono::{DateTime, Duration, Utc};
 use std::{pin::Pin, sync::Arc};
@@ -52,11 +52,7 @@ pub async fn database_ready(store: &Store, now: DateTime<Utc>) -> Result<(), Str
         Err(error) if error.is_away() => return Err(away(error)),
         Err(_) => return Err("migrations are missing: the database has no schema".to_owned()),
     };
-    let missing: Vec<String> = Migrator::migrations()
-        .iter()
-        .map(|migration| migration.name().to_owned())
-        .filter(|name| !applied.contains(name))
-        .collect();
+    let missing: Vec<String> = names().into_iter().filter(|name| !applied.contains(name)).collect();
     if let Some(first) = missing.first() {
         return Err(format!("migrations are missing: {} of them, the first is {first}", missing.len()));
     }

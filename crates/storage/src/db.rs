@@ -170,35 +170,6 @@ impl Db {
         Ok(Tx { inner })
     }
 
-    /// Holds the schema lock of PostgreSQL while `work` runs, so that several replicas may start together. SQLite belongs to
-    /// one process (which holds a lock on the data folder).
-    ///
-    /// # Errors
-    /// Away, or the error of `work`.
-    pub async fn with_schema_lock<T, E: From<Error>>(
-        &self,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        const SCHEMA_LOCK: i64 = 4_216_000;
-        let Pools::Postgres(pool) = &self.pools else { return work.await };
-        // A connection of its own: `work` may need all that a small pool has.
-        let options = pool.connect_options();
-        let mut connection = tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect())
-            .await
-            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-            .map_err(Error::from)?;
-        sqlx::query("SELECT pg_advisory_lock($1)")
-            .bind(SCHEMA_LOCK)
-            .execute(&mut connection)
-            .await
-            .map_err(Error::from)?;
-        let outcome = work.await;
-        // Closing the connection gives the lock back even if the unlock does not arrive.
-        let _ = sqlx::query("SELECT pg_advisory_unlock($1)").bind(SCHEMA_LOCK).execute(&mut connection).await;
-        let _ = connection.close().await;
-        outcome
-    }
-
     /// A real round trip over a connection that is open already.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! `<name>::sqlite` and `<name>::postgres`, so a failure says which database it was.
 
 use bifrost_domain::clock::{Ids, SystemIds};
-use bifrost_migration::{Migrator, MigratorTrait, sea_orm::ConnectionTrait};
+use bifrost_migration::{Runner, sea_orm::ConnectionTrait};
 use bifrost_storage::{Db, Store, Target};
 use std::{path::PathBuf, sync::Arc};
 use tempfile::TempDir;
@@ -61,7 +61,7 @@ impl TestDatabase {
     #[expect(clippy::expect_used, reason = "a test that has no database has failed")]
     async fn open(target: Target, kept: Kept) -> Self {
         let db = Db::connect(&target).await.expect("open the database");
-        Migrator::up(db.migration_connection(), None).await.expect("apply the schema");
+        Runner::new(db.migration_connection()).up(None, &mut |_| ()).await.expect("apply the schema");
         Self { db, target, kept: Arc::new(kept) }
     }
 

@@ -148,40 +148,86 @@ impl Settings {
     /// # Errors
     /// As [`Settings::from_map`], and when one of our variables is not UTF-8.
     pub fn from_process(mode: Mode) -> Result<Self, Problems> {
-        let mut map = HashMap::new();
-        let mut problems = Vec::new();
-        for (name, value) in std::env::vars_os() {
-            let Some(name) = name.to_str() else { continue };
-            match value.to_str() {
-                Some(value) => {
-                    map.insert(name.to_owned(), value.to_owned());
-                }
-                None if table::find(name).is_some() => {
-                    problems.push(Problem { variable: name.to_owned(), message: "is not UTF-8".to_owned() });
-                }
-                None => {}
-            }
-        }
-        match Self::from_map(&map, mode) {
-            Ok(settings) if problems.is_empty() => Ok(settings),
-            Ok(_) => Err(Problems(problems)),
-            Err(Problems(more)) => {
-                problems.extend(more);
-                Err(Problems(problems))
-            }
+        from_environment(|map| Self::from_map(map, mode))
+    }
+}
+
+/// What is known of an installation by who works on its database alone: the other settings need not be there, nor be right.
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// What the installation is for.
+    pub environment: Environment,
+    /// Folder for everything kept in files (absolute; may not exist yet).
+    pub data_dir: PathBuf,
+    /// Records.
+    pub database: Database,
+}
+
+impl DatabaseSettings {
+    /// Reads them from `map` (names to values). Without an address the database is the SQLite file of `bifrost dev`.
+    ///
+    /// # Errors
+    /// Every impossible value among them, and every name that looks like a mistyped setting (it may be the address).
+    pub fn from_map(map: &HashMap<String, String>) -> Result<Self, Problems> {
+        let mut reader = Reader::new(map);
+        let environment = environment(&mut reader);
+        let data_dir = reader.folder("DATA_DIR");
+        let database = backends::database(&mut reader, Mode::Dev, &data_dir);
+        let (mut problems, _, _) = reader.finish();
+        problems.extend(unknown::find(map));
+        if problems.is_empty() {
+            Ok(Self { environment, data_dir, database })
+        } else {
+            Err(Problems(problems))
         }
     }
+
+    /// Reads them from the process environment.
+    ///
+    /// # Errors
+    /// As [`DatabaseSettings::from_map`], and when one of our variables is not UTF-8.
+    pub fn from_process() -> Result<Self, Problems> {
+        from_environment(Self::from_map)
+    }
+}
+
+fn from_environment<T>(
+    read: impl FnOnce(&HashMap<String, String>) -> Result<T, Problems>,
+) -> Result<T, Problems> {
+    let mut map = HashMap::new();
+    let mut problems = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Some(name) = name.to_str() else { continue };
+        match value.to_str() {
+            Some(value) => {
+                map.insert(name.to_owned(), value.to_owned());
+            }
+            None if table::find(name).is_some() => {
+                problems.push(Problem { variable: name.to_owned(), message: "is not UTF-8".to_owned() });
+            }
+            None => {}
+        }
+    }
+    match read(&map) {
+        Ok(settings) if problems.is_empty() => Ok(settings),
+        Ok(_) => Err(Problems(problems)),
+        Err(Problems(more)) => {
+            problems.extend(more);
+            Err(Problems(problems))
+        }
+    }
+}
+
+fn environment(reader: &mut Reader<'_>) -> Environment {
+    let all = [Environment::Development, Environment::Testing, Environment::Production];
+    reader.choice("ENVIRONMENT", &all.map(|it| (it.as_str(), it)))
 }
 
 /// Parses, and tells which variables were looked at.
 fn parse(map: &HashMap<String, String>, mode: Mode) -> (Result<Settings, Problems>, BTreeSet<&'static str>) {
     let mut reader = Reader::new(map);
     let explicit = reader.given("ENVIRONMENT").is_some() || mode == Mode::Dev;
-    let environment = reader.choice(
-        "ENVIRONMENT",
-        &[Environment::Development, Environment::Testing, Environment::Production]
-            .map(|it| (it.as_str(), it)),
-    );
+    let environment = environment(&mut reader);
     let data_dir = reader.folder("DATA_DIR");
     let workspace_dir = reader.folder("WORKSPACE_DIR");
     let server = server::read(&mut reader, environment);

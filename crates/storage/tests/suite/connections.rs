@@ -1,6 +1,6 @@
 //! Connections to PostgreSQL: few of them, dead ones, and servers that cannot serve.
 
-use bifrost_migration::{Migrator, MigratorTrait, sea_orm::ConnectionTrait};
+use bifrost_migration::{Runner, sea_orm::ConnectionTrait};
 use bifrost_storage::{Db, Error, Target};
 use bifrost_test_support::TestDatabase;
 use futures::future::join_all;
@@ -16,16 +16,16 @@ async fn opened(db: &TestDatabase, connections: u32) -> Db {
 #[tokio::test]
 async fn one_connection_is_enough_to_bring_the_schema_up_to_date() {
     let case = |db: TestDatabase| async move {
-        Migrator::down(db.db().migration_connection(), None).await.expect("nothing is there");
+        let runner = Runner::new(db.db().migration_connection());
+        runner.down(usize::MAX, &mut |_| ()).await.expect("nothing is there");
         let replicas = join_all((0..3).map(|_| opened(&db, 1))).await;
-        let starts = replicas.iter().map(|replica| {
-            replica.with_schema_lock(async {
-                Migrator::up(replica.migration_connection(), None).await.map_err(Error::from)
-            })
-        });
-        for outcome in join_all(starts).await {
-            outcome.expect("up to date");
-        }
+        let starts = replicas
+            .iter()
+            .map(|replica| async { Runner::new(replica.migration_connection()).up(None, &mut |_| ()).await });
+        let mut applied: Vec<usize> =
+            join_all(starts).await.into_iter().map(|outcome| outcome.expect("up to date")).collect();
+        applied.sort_unstable();
+        assert_eq!(applied, [0, 0, runner.names().len()], "one did it");
     };
     TestDatabase::postgres().await.run(case).await;
 }

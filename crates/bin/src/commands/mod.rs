@@ -1,0 +1,3 @@
+//! The commands of `bifrost` beside `dev`, one file each.
+
+pub mod migrate;
