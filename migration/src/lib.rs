@@ -38,7 +38,7 @@ use sea_orm_migration::prelude::*;
 pub use error::Error;
 pub use runner::{Runner, Step};
 pub use schema::Schema;
-pub use sea_orm_migration::{DbErr, MigrationTrait, MigratorTrait, sea_orm};
+pub use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, MigratorTrait, SchemaManager, sea_orm};
 
 /// A migration and the text of its file.
 macro_rules! migration {

@@ -13,7 +13,7 @@ mod sqlite;
 
 use crate::error::Error;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
-use std::{collections::BTreeMap, fmt, fmt::Write as _};
+use std::{collections::BTreeMap, fmt};
 
 pub(crate) use postgres::{Object, objects, partitions};
 
@@ -238,18 +238,18 @@ fn plain_expression(text: &str) -> String {
             ':' if rest.peek() == Some(&':') => {
                 rest.next();
                 // Types are told in small letters (`character varying`), what follows them in capitals or signs.
-                while rest
-                    .next_if(|&next| next.is_ascii_lowercase() || matches!(next, ' ' | '_' | '[' | ']'))
-                    .is_some()
-                {}
+                while rest.next_if(|&next| next.is_ascii_lowercase() || matches!(next, ' ' | '_')).is_some() {
+                }
+                let mut ahead = rest.clone();
+                if ahead.next() == Some('[') && ahead.next() == Some(']') {
+                    rest = ahead;
+                }
                 plain.push(' ');
             }
             _ => plain.push(letter),
         }
     }
-    let mut line = String::with_capacity(plain.len());
-    let _ = write!(line, "{}", collapsed(&plain));
-    line.replace(" ,", ",").replace("[ ", "[").replace(" ]", "]")
+    collapsed(&plain).replace(" ,", ",").replace("[ ", "[").replace(" ]", "]")
 }
 
 #[cfg(test)]

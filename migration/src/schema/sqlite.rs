@@ -65,7 +65,8 @@ async fn columns(connection: &DatabaseConnection, schema: &mut Schema) -> Result
     let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for row in rows(connection, COLUMNS).await? {
         let (owner, name) = (text(&row, "owner")?, text(&row, "name")?);
-        let mut how = text(&row, "kind")?;
+        // Versions of SQLite tell the standard types in capitals or as they were written.
+        let mut how = text(&row, "kind")?.to_ascii_lowercase();
         if row.try_get::<i64>("", "required")? != 0 {
             how.push_str(", not null");
         }
