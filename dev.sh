@@ -9,7 +9,7 @@ usage() {
 ./dev.sh [--release]        everything in one process: SQLite, files under .bifrost/
 ./dev.sh stack [--release]  api and jobs as two processes on PostgreSQL, RabbitMQ and Redis: those named by DATABASE_URL,
                             RABBITMQ_URL and REDIS_URL, else Docker Compose, else private ones under .bifrost/stack/
-./dev.sh reset [-y]         removes .bifrost/ with everything in it
+./dev.sh reset [-y]         removes .bifrost/ with everything in it, and says which databases it left alone
 ./dev.sh help               this text
 
 Settings come from the environment and from .env (see .env.example). Without any, http://localhost:8000 serves
@@ -48,10 +48,17 @@ claim() {
     remember "$HOME_DIR/dev.pid" "$$"
 }
 
+# Whether the environment names a database.
+named_database() { [ -n "${DATABASE_URL:-}${DATABASE_URL_FILE:-}${DATABASE_HOST:-}" ]; }
+
+# note_database WHERE: for `reset`, which removes nothing outside $HOME_DIR: environment, compose, or here.
+note_database() { printf '%s\n' "$1" >"$HOME_DIR/database"; }
+
 embedded() {
     prepare
     build bifrost
     claim
+    if named_database; then note_database environment; else note_database here; fi
     exec "$BIN/bifrost" dev
 }
 
@@ -113,7 +120,9 @@ stack() {
         die "port ${PORT:-8000} is taken; stop what listens there or set PORT"
     fi
     services_from_environment
+    if named_database; then note_database environment; else note_database here; fi
     services_from_compose
+    if [ "$(<"$HOME_DIR/database")" = here ] && named_database; then note_database compose; fi
     services_from_programs
     start api
     start jobs
@@ -142,12 +151,30 @@ sign_in_hint() {
     fi
 }
 
+# What reset leaves alone, and how that is emptied. $1: where the last start had its database.
+left_alone() {
+    local fresh="cargo run --bin bifrost -- migrate fresh"
+    if named_database; then
+        # A file under .bifrost/ went with it.
+        if [[ "${DATABASE_URL:-}" != sqlite:* || -e "${DATABASE_URL#sqlite:}" ]]; then
+            say "not touched: the database that the environment (or .env) names; to empty it: $fresh"
+        fi
+    elif [ "$1" = environment ]; then
+        say "not touched: the database that the environment named when dev.sh was last started; to empty it, with the same DATABASE_URL: $fresh"
+    elif [ "$1" = compose ]; then
+        say "not touched: the volumes of Docker Compose; to remove them: docker compose down --volumes"
+    fi
+    if [ -n "${DATA_DIR:-}" ] && [ -e "$DATA_DIR" ]; then say "not touched: DATA_DIR, $DATA_DIR"; fi
+}
+
 reset() {
-    local answer name
+    local answer name database=""
+    load_env_file "$ROOT/.env"
     # shellcheck source=scripts/services.sh
     . "$ROOT/scripts/services.sh"
     if [ ! -e "$HOME_DIR" ]; then
         say "there is no $HOME_DIR"
+        left_alone ""
         return 0
     fi
     for name in dev api jobs; do
@@ -161,6 +188,7 @@ reset() {
         read -r -p "remove $HOME_DIR with all its data? [y/N] " answer
         [[ "$answer" == [yY]* ]] || die "nothing removed"
     fi
+    if [ -f "$HOME_DIR/database" ]; then database="$(<"$HOME_DIR/database")"; fi
     if [ -f "$SERVICES_DIR/postgres.elsewhere" ]; then
         postgres_place
         # Only a folder that this script could have made.
@@ -168,6 +196,7 @@ reset() {
     fi
     rm -rf "$HOME_DIR"
     say "removed $HOME_DIR"
+    left_alone "$database"
 }
 
 COMMAND=embedded

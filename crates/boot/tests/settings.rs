@@ -5,8 +5,8 @@
 mod support;
 
 use bifrost_boot::settings::{
-    AllowedOrigins, BrokerChoice, BusChoice, Database, DevBypass, Environment, LogFormat, Mode,
-    ObjectsChoice, Settings, VARIABLES,
+    AllowedOrigins, BrokerChoice, BusChoice, Database, DatabaseSettings, DevBypass, Environment, LogFormat,
+    Mode, ObjectsChoice, Settings, VARIABLES,
 };
 use secrecy::ExposeSecret as _;
 use std::{collections::HashMap, time::Duration};
@@ -359,4 +359,20 @@ fn origins_objects_filters_and_empty_values() {
     assert!(matches!(settings.broker, BrokerChoice::InProcess));
     assert_eq!(accepted(&[("ALLOWED_ORIGINS", "*")]).server.allowed_origins, AllowedOrigins::Any);
     assert_eq!(accepted(&[("LOG_LEVEL", "Warning")]).telemetry.filter, "warn");
+}
+
+#[test]
+fn who_works_on_the_database_alone_needs_no_other_setting() {
+    let production = [("ENVIRONMENT", "production"), ("PORT", "99999"), STACK[0]];
+    let settings = DatabaseSettings::from_map(&map(&production)).expect("enough");
+    assert_eq!(settings.environment, Environment::Production);
+    assert_eq!(settings.database.describe(), "postgres at db:5432/bifrost");
+    let settings = DatabaseSettings::from_map(&map(&[("DATA_DIR", "/srv/bifrost")])).expect("enough");
+    assert_eq!(settings.database.describe(), "sqlite at /srv/bifrost/bifrost.db");
+    // What may be the address, mistyped, is not passed over.
+    let wrong = [("DATABSE_URL", "postgres://x/y"), ("DATABASE_PORT", "0"), ("ENVIRONMENT", "live")];
+    let problems = DatabaseSettings::from_map(&map(&wrong)).expect_err("three are wrong").to_string();
+    for (name, _) in wrong {
+        assert!(problems.contains(name), "{name}: {problems}");
+    }
 }

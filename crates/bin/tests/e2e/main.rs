@@ -15,6 +15,7 @@ mod connections;
 mod health;
 mod input;
 mod live;
+mod migrate;
 mod outputs;
 mod sessions;
 mod start;

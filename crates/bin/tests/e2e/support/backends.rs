@@ -49,6 +49,10 @@ impl PostgresDatabase {
         Self { name, url }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn url(&self) -> &str {
         &self.url
     }

@@ -82,13 +82,17 @@ impl World {
     }
 
     /// Starts the processes, runs the test, stops and removes everything, also when the test panics.
-    pub(crate) async fn run(mut self, case: impl AsyncFnOnce(&mut Self)) {
-        let outcome = AssertUnwindSafe(async {
-            self.start().await;
-            case(&mut self).await;
+    pub(crate) async fn run(self, case: impl AsyncFnOnce(&mut Self)) {
+        self.run_unstarted(async |world| {
+            world.start().await;
+            case(world).await;
         })
-        .catch_unwind()
         .await;
+    }
+
+    /// As [`World::run`], and starts nothing.
+    pub(crate) async fn run_unstarted(mut self, case: impl AsyncFnOnce(&mut Self)) {
+        let outcome = AssertUnwindSafe(case(&mut self)).catch_unwind().await;
         if outcome.is_err() {
             for process in self.api.iter().chain(&self.jobs) {
                 eprintln!("--- {}\n{}", process.name(), process.said().join("\n"));
