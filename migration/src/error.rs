@@ -47,6 +47,22 @@ pub enum Error {
         /// What the database says.
         reason: String,
     },
+    /// The database takes no changes.
+    #[error(
+        "the database is read-only: DATABASE_URL names a standby, or the user or the database is set so ({reason})"
+    )]
+    ReadOnly {
+        /// What the database says.
+        reason: String,
+    },
+    /// More tables than a transaction can lock.
+    #[error(
+        "the server cannot lock so many partitions in one transaction; raise its max_locks_per_transaction ({reason})"
+    )]
+    Locks {
+        /// What the database says.
+        reason: String,
+    },
     /// The database is away.
     #[error("the database does not answer; check DATABASE_URL and that the server runs ({reason})")]
     Away {
@@ -138,6 +154,10 @@ impl From<sqlx::Error> for Error {
         match inner.code().as_deref() {
             // insufficient_privilege, and no schema to create in
             Some("42501" | "3F000") => Self::MayNot { who: None, reason },
+            // read_only_sql_transaction
+            Some("25006") => Self::ReadOnly { reason },
+            // out_of_memory: for changes of a schema it is the table of locks
+            Some("53200") => Self::Locks { reason },
             // lock_not_available
             Some("55P03") => Self::InUse { reason },
             Some(code) if code.starts_with("08") || code.starts_with("57P") => Self::Away { reason },
