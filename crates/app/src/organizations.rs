@@ -15,6 +15,7 @@ use bifrost_domain::{
 use bifrost_storage::{
     Error as StoreError, Reader, Store,
     audit::{Entry, Outcome},
+    organizations::Deletion,
 };
 use serde_json::Value;
 
@@ -157,20 +158,10 @@ impl Organizations {
         client: &Client,
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
-        if tx.find_organization(id).await?.is_none() {
-            return Err(not_found());
-        }
-        let belongings = tx.list_belongings(id).await?;
-        if !belongings.is_empty() {
-            return Err(in_use(&belongings.join(", ")));
-        }
-        let deleted = tx.delete_organization(permit, id).await.map_err(|error| match error {
-            // Somebody registered, or something was made, meanwhile.
-            StoreError::Reference(_) => in_use("something").with_source(error),
-            other => other.into(),
-        })?;
-        if !deleted {
-            return Err(not_found());
+        match tx.delete_organization(permit, id).await? {
+            Deletion::Done => {}
+            Deletion::Unknown => return Err(not_found()),
+            Deletion::InUse(what) => return Err(in_use(&what.join(", "))),
         }
         tx.insert_audit(self.entry("organization.delete", id, caller, client)).await?;
         tx.commit().await?;

@@ -14,6 +14,9 @@ pub enum Error {
     /// A referenced object is missing, or the object is still referenced.
     #[error("a reference does not hold")]
     Reference(#[source] sqlx::Error),
+    /// The organization that it would belong to is not there.
+    #[error("the organization is not there")]
+    NoOrganization,
     /// A row does not make sense: a value that this version cannot read.
     #[error("unreadable value in {table}.{column}: {reason}")]
     Inconsistent {
@@ -103,6 +106,7 @@ impl From<Error> for domain::Error {
             Error::Reference(_) => {
                 Self::conflict("something it refers to is missing, or it is still in use").with_source(error)
             }
+            Error::NoOrganization => Self::not_found("organization").with_source(error),
             other => Self::internal(other),
         }
     }

@@ -11,9 +11,20 @@ use bifrost_domain::{
 };
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Unchanged, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Set, Statement,
+    ActiveModelTrait, ActiveValue::Unchanged, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait,
+    QueryFilter, QueryOrder, QuerySelect, Set, Statement,
 };
+
+/// What became of the request to delete an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is gone.
+    Done,
+    /// It was not there.
+    Unknown,
+    /// These belong to it, in words for people: nothing was deleted.
+    InUse(Vec<String>),
+}
 
 impl From<organizations::Model> for Organization {
     fn from(row: organizations::Model) -> Self {
@@ -60,15 +71,6 @@ impl Reader {
 }
 
 impl Tx {
-    /// One organization as this transaction sees it.
-    ///
-    /// # Errors
-    /// Away.
-    pub async fn find_organization(&self, id: OrganizationId) -> Result<Option<Organization>, Error> {
-        let row = organizations::Entity::find_by_id(id.as_uuid()).one(&self.inner).await?;
-        Ok(row.map(Organization::from))
-    }
-
     /// The active organization whose people have addresses under `domain`.
     ///
     /// # Errors
@@ -141,24 +143,33 @@ impl Tx {
         }
     }
 
-    /// Deletes an organization; tells whether there was one.
+    /// Deletes an organization that nothing belongs to. It is locked before it is looked at: what begins to belong to it meanwhile is
+    /// seen, or is refused.
     ///
     /// # Errors
-    /// Reference while people or data belong to it.
+    /// Away.
     pub async fn delete_organization(
         &self,
         _permit: &Permit<WriteOrganizations>,
         id: OrganizationId,
-    ) -> Result<bool, Error> {
-        let done = organizations::Entity::delete_by_id(id.as_uuid()).exec(&self.inner).await?;
-        Ok(done.rows_affected == 1)
+    ) -> Result<Deletion, Error> {
+        let mut found = organizations::Entity::find_by_id(id.as_uuid());
+        if self.inner.get_database_backend() == DbBackend::Postgres {
+            found = found.lock_exclusive();
+        }
+        if found.one(&self.inner).await?.is_none() {
+            return Ok(Deletion::Unknown);
+        }
+        let belongings = self.list_belongings(id).await?;
+        if !belongings.is_empty() {
+            return Ok(Deletion::InUse(belongings));
+        }
+        organizations::Entity::delete_by_id(id.as_uuid()).exec(&self.inner).await?;
+        Ok(Deletion::Done)
     }
 
     /// What belongs to an organization, in words for people; nothing is counted.
-    ///
-    /// # Errors
-    /// Away.
-    pub async fn list_belongings(&self, id: OrganizationId) -> Result<Vec<String>, Error> {
+    async fn list_belongings(&self, id: OrganizationId) -> Result<Vec<String>, Error> {
         let parts: Vec<String> = BELONGINGS
             .iter()
             .map(|(table, name)| {
@@ -177,7 +188,8 @@ impl Tx {
     }
 }
 
-/// The tables whose rows belong to organizations, and what people call them. All but the executions refer to theirs.
+/// The tables whose rows belong to organizations, and what people call them. All but the executions refer to theirs; those
+/// are inserted by a statement that does what a reference would.
 const BELONGINGS: &[(&str, &str)] = &[
     ("users", "people"),
     ("roles", "roles"),

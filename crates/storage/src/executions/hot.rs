@@ -23,6 +23,21 @@ pub struct Claim {
     pub worker_id: WorkerId,
 }
 
+/// What became of a submitted execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accepted {
+    /// It is there.
+    Yes,
+    /// Its organization is not: nothing was inserted.
+    NoOrganization,
+}
+
+impl Accepted {
+    pub(super) const fn when(is_there: bool) -> Self {
+        if is_there { Self::Yes } else { Self::NoOrganization }
+    }
+}
+
 /// What became of a guarded write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guarded {
@@ -35,7 +50,7 @@ pub enum Guarded {
 /// The coalescers of one process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HotPath {
-    submit: Coalescer<NewExecution, ()>,
+    submit: Coalescer<NewExecution, Accepted>,
     claim: Coalescer<Claim, Option<Claimed>>,
     logs: Coalescer<LogBatch, Guarded>,
     finish: Coalescer<Finish, Guarded>,
@@ -62,12 +77,15 @@ impl HotPath {
         }
     }
 
-    /// Inserts the execution: when this returns it is accepted and can be read.
+    /// Inserts the execution: when this returns it is accepted and can be read. An id that is there already stays as it is.
     ///
     /// # Errors
-    /// Away (nothing was accepted as far as is known; the id tells), or the statement's.
+    /// Away (nothing was accepted as far as is known; the id tells), no organization of its scope, or the statement's.
     pub async fn submit(&self, execution: NewExecution) -> Result<(), Error> {
-        self.submit.write(execution).await
+        match self.submit.write(execution).await? {
+            Accepted::Yes => Ok(()),
+            Accepted::NoOrganization => Err(Error::NoOrganization),
+        }
     }
 
     /// `Pending → Running`, attempt + 1; `None` when somebody has it, it was cancelled, or the worker's lease is over.

@@ -4,7 +4,7 @@
 //! bounds `BETWEEN $min AND $max` prune partitions when a statement starts.
 
 use super::{
-    hot::{Claim, Guarded},
+    hot::{Accepted, Claim, Guarded},
     kept::{Arguments, Kept},
     metrics,
 };
@@ -49,33 +49,42 @@ impl Submit {
     }
 }
 
+// Executions do not refer to their organization (a partition is dropped whole): what a foreign key would do is done here. The lock waits for
+// whoever deletes the organization, and he for it: the run is refused, or the organization is not empty.
 const SUBMIT: &str = "
-WITH accepted AS (
+WITH given AS (
+    SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::uuid[], $8::text[], $9::text[],
+        $10::bool[], $11::text[], $12::text[], $13::text[], $14::int[], $15::text[], $16::timestamptz[],
+        $17::timestamptz[], $18::timestamptz[])
+        AS n (id, kind, organization_id, workflow_id, workflow_name, form_id, executed_by, executed_by_name,
+            executed_by_email, is_platform_admin, status, input, code, timeout_seconds, retry_policy, created_at, not_before,
+            dispatched_at)
+), homes AS (
+    SELECT id FROM organizations WHERE id = ANY($3) FOR KEY SHARE
+), accepted AS (
     INSERT INTO executions (id, kind, organization_id, workflow_id, workflow_name, form_id, executed_by, executed_by_name,
         executed_by_email, is_platform_admin, status, attempt, input, code, timeout_seconds, retry_policy, created_at,
         not_before, dispatched_at, dispatch_count, last_sequence, result_type)
     SELECT n.id, n.kind, n.organization_id, n.workflow_id, n.workflow_name, n.form_id, n.executed_by, n.executed_by_name,
         n.executed_by_email, n.is_platform_admin, n.status, 0, n.input::jsonb, n.code, n.timeout_seconds,
         n.retry_policy::jsonb, n.created_at, n.not_before, n.dispatched_at, (n.dispatched_at IS NOT NULL)::int, 0, 'json'
-    FROM UNNEST($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::uuid[], $8::text[], $9::text[],
-        $10::bool[], $11::text[], $12::text[], $13::text[], $14::int[], $15::text[], $16::timestamptz[],
-        $17::timestamptz[], $18::timestamptz[])
-        AS n (id, kind, organization_id, workflow_id, workflow_name, form_id, executed_by, executed_by_name,
-            executed_by_email, is_platform_admin, status, input, code, timeout_seconds, retry_policy, created_at, not_before,
-            dispatched_at)
+    FROM given AS n
+    WHERE n.organization_id IS NULL OR n.organization_id IN (SELECT id FROM homes)
     ON CONFLICT (id) DO NOTHING
     RETURNING id, created_at
+), events AS (
+    INSERT INTO execution_events (execution_id, at, attempt, event)
+    SELECT id, created_at, 0, 'accepted' FROM accepted
+    ON CONFLICT DO NOTHING
 )
-INSERT INTO execution_events (execution_id, at, attempt, event)
-SELECT id, created_at, 0, 'accepted' FROM accepted
-ON CONFLICT DO NOTHING";
+SELECT id FROM homes";
 
 #[async_trait]
 impl BatchWriter for Submit {
     type Item = NewExecution;
-    type Output = ();
+    type Output = Accepted;
 
-    async fn write(&mut self, items: &[&NewExecution]) -> Result<Vec<()>, Error> {
+    async fn write(&mut self, items: &[&NewExecution]) -> Result<Vec<Accepted>, Error> {
         let order = sorted(items, |item| item.id.as_uuid());
         macro_rules! column {
             (|$item:ident| $value:expr) => {
@@ -90,7 +99,8 @@ impl BatchWriter for Submit {
         }
         let retry: Vec<Option<String>> =
             column!(|n| n.retry_policy.as_ref().and_then(|policy| serde_json::to_string(policy).ok()));
-        self.0
+        let rows = self
+            .0
             .run(SUBMIT, || {
                 Arguments::new()
                     .bind(column!(|n| n.id.as_uuid()))
@@ -113,7 +123,14 @@ impl BatchWriter for Submit {
                     .bind(column!(|n| n.dispatched_at))
             })
             .await?;
-        Ok(vec![(); items.len()])
+        let mut homes = HashSet::with_capacity(rows.len());
+        for row in &rows {
+            homes.insert(row.try_get::<Uuid, _>("id")?);
+        }
+        let is_there = |item: &&NewExecution| {
+            item.scope.organization().is_none_or(|home| homes.contains(&home.as_uuid()))
+        };
+        Ok(items.iter().map(is_there).map(Accepted::when).collect())
     }
 }
 

@@ -2,7 +2,7 @@
 //! once). In WAL mode the commit is the cost, and a batch has one.
 
 use super::{
-    hot::{Claim, Guarded},
+    hot::{Accepted, Claim, Guarded},
     metrics,
 };
 use crate::{Error, coalescer::BatchWriter};
@@ -27,13 +27,24 @@ pub(super) struct Submit(pub(super) SqlitePool);
 #[async_trait]
 impl BatchWriter for Submit {
     type Item = NewExecution;
-    type Output = ();
+    type Output = Accepted;
 
-    async fn write(&mut self, items: &[&NewExecution]) -> Result<Vec<()>, Error> {
+    async fn write(&mut self, items: &[&NewExecution]) -> Result<Vec<Accepted>, Error> {
         let mut tx = begin(&self.0).await?;
+        let mut outputs = Vec::with_capacity(items.len());
         for n in items {
+            if let Some(home) = n.scope.organization()
+                && sqlx::query("SELECT 1 FROM organizations WHERE id = $1")
+                    .bind(home.as_uuid())
+                    .fetch_optional(&mut *tx)
+                    .await?
+                    .is_none()
+            {
+                outputs.push(Accepted::NoOrganization);
+                continue;
+            }
             let retry = n.retry_policy.as_ref().and_then(|policy| serde_json::to_string(policy).ok());
-            sqlx::query(
+            let inserted = sqlx::query(
                 "INSERT INTO executions (id, kind, organization_id, workflow_id, workflow_name, form_id, executed_by, \
                  executed_by_name, executed_by_email, is_platform_admin, status, attempt, input, code, timeout_seconds, \
                  retry_policy, created_at, not_before, dispatched_at, dispatch_count, last_sequence, result_type) \
@@ -60,11 +71,15 @@ impl BatchWriter for Submit {
             .bind(n.dispatched_at)
             .bind(i32::from(n.dispatched_at.is_some()))
             .execute(&mut *tx)
-            .await?;
-            event(&mut tx, n.id, n.created_at, 0, "accepted", None).await?;
+            .await?
+            .rows_affected();
+            if inserted > 0 {
+                event(&mut tx, n.id, n.created_at, 0, "accepted", None).await?;
+            }
+            outputs.push(Accepted::Yes);
         }
         tx.commit().await?;
-        Ok(vec![(); items.len()])
+        Ok(outputs)
     }
 }
 

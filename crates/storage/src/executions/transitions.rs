@@ -125,13 +125,18 @@ impl Store {
         variables: &Value,
         now: DateTime<Utc>,
     ) -> Result<bool, Error> {
+        // As with lines: who takes the run meanwhile waits for this, or this sees that it is taken.
+        let lock = if self.db.is_postgres() { "FOR SHARE" } else { "" };
         let changed = execute(
             &self.db,
-            "INSERT INTO execution_variables (execution_id, attempt, version, variables, updated_at) \
-             SELECT id, attempt, $3, $4, $5 FROM executions WHERE id = $1 AND attempt = $2 AND status IN ('Running', 'Cancelling') \
-             ON CONFLICT (execution_id) DO UPDATE SET attempt = excluded.attempt, version = excluded.version, \
-             variables = excluded.variables, updated_at = excluded.updated_at \
-             WHERE execution_variables.attempt < excluded.attempt OR execution_variables.version < excluded.version",
+            &format!(
+                "INSERT INTO execution_variables (execution_id, attempt, version, variables, updated_at) \
+                 SELECT id, attempt, $3, $4, $5 FROM executions WHERE id = $1 AND attempt = $2 \
+                 AND status IN ('Running', 'Cancelling') {lock} \
+                 ON CONFLICT (execution_id) DO UPDATE SET attempt = excluded.attempt, version = excluded.version, \
+                 variables = excluded.variables, updated_at = excluded.updated_at \
+                 WHERE (execution_variables.attempt, execution_variables.version) < (excluded.attempt, excluded.version)"
+            ),
             [
                 id.as_uuid().into(),
                 attempt.into(),

@@ -17,23 +17,9 @@ async fn put(bed: &Bed, config: &Config) {
     bed.store.put_config(id, config, user_id(1), bed.now()).await.expect("stored");
 }
 
-async fn add_organization(bed: &Bed, scope: Scope) {
-    let id = scope.organization().expect("an organization").as_uuid();
-    let at = "2026-11-20T12:00:00+00:00";
-    let id = if bed.db.db().is_postgres() { format!("'{id}'") } else { format!("X'{}'", id.simple()) };
-    bed.query(&format!(
-        "INSERT INTO organizations (id, name, is_active, settings, created_at, updated_at) \
-         VALUES ({id}, 'Acme', true, '{{}}', '{at}', '{at}') RETURNING 1"
-    ))
-    .await;
-}
-
 async fn the_nearest_value_wins(db: TestDatabase) {
     let bed = Bed::new(db).await;
-    let (ours, theirs) = (organization(1), organization(2));
-    for scope in [ours, theirs] {
-        add_organization(&bed, scope).await;
-    }
+    let (ours, theirs) = (bed.add_organization(1).await, bed.add_organization(2).await);
     let (global, own) = (plain(Scope::Global, "url", json!("g")), plain(ours, "url", json!({"o": [1, "ü"]})));
     let only_global = plain(Scope::Global, "a", json!(7));
     for config in [&global, &own, &only_global] {

@@ -1,6 +1,6 @@
 //! From the waiting row to the broker: reservation, and what takes it back.
 
-use crate::support::{Bed, organization, user_id};
+use crate::support::{Bed, user_id};
 use bifrost_domain::{execution::Status, ids::ExecutionId, scope::Scope};
 use bifrost_storage::executions::dispatch::{RESERVE_NEWEST, RESERVE_OLDEST};
 use bifrost_test_support::{TestDatabase, on_both_databases};
@@ -23,18 +23,19 @@ async fn reserve(bed: &Bed, limit: u32, now: DateTime<Utc>) -> Vec<ExecutionId> 
 
 async fn organizations_take_turns(db: TestDatabase) {
     let bed = Bed::new(db).await;
+    let (first, second) = (bed.add_organization(1).await, bed.add_organization(2).await);
     let mut of = Vec::new();
     // One organization has a backlog of 20, two others come after it with two each.
-    for scope in [vec![organization(1); 20], vec![organization(2); 2], vec![Scope::Global; 2]].concat() {
+    for scope in [vec![first; 20], vec![second; 2], vec![Scope::Global; 2]].concat() {
         let mut given = bed.pending();
         given.scope = scope;
         bed.submit(&given).await;
         of.push((given.id, scope));
     }
     let scope_of = |id: &ExecutionId| of.iter().find(|(other, _)| other == id).expect("known").1;
-    let first: Vec<Scope> = reserve(&bed, 6, bed.now()).await.iter().map(scope_of).collect();
-    for scope in [organization(1), organization(2), Scope::Global] {
-        assert_eq!(first.iter().filter(|other| **other == scope).count(), 2, "{first:?}");
+    let turns: Vec<Scope> = reserve(&bed, 6, bed.now()).await.iter().map(scope_of).collect();
+    for scope in [first, second, Scope::Global] {
+        assert_eq!(turns.iter().filter(|other| **other == scope).count(), 2, "{turns:?}");
     }
     let rest = reserve(&bed, 100, bed.now()).await;
     assert_eq!(rest, of[2..20].iter().map(|(id, _)| *id).collect::<Vec<_>>());
@@ -43,16 +44,17 @@ async fn organizations_take_turns(db: TestDatabase) {
 
 async fn a_long_backlog_is_taken_in_parts_and_still_in_turn(db: TestDatabase) {
     let bed = Bed::new(db).await;
+    let (busy, quiet) = (bed.add_organization(1).await, bed.add_organization(2).await);
     let backlog: Vec<_> = (0..RESERVE_OLDEST + RESERVE_NEWEST + 300)
         .map(|_| {
             let mut given = bed.pending();
-            given.scope = organization(1);
+            given.scope = busy;
             given
         })
         .collect();
     join_all(backlog.iter().map(|one| bed.submit(one))).await;
     let mut latest = bed.pending();
-    latest.scope = organization(2);
+    latest.scope = quiet;
     bed.submit(&latest).await;
     assert_eq!(reserve(&bed, 2, bed.now()).await, [backlog[0].id, latest.id]);
     // One round does not look at all of it.

@@ -100,6 +100,8 @@ async fn nobody_sees_another_organizations_rows(db: TestDatabase) {
     let bed = Bed::new(db).await;
     let now = bed.now();
     let mut of = Vec::new();
+    bed.add_organization(1).await;
+    bed.add_organization(2).await;
     for (scope, person) in
         [(organization(1), 1), (organization(1), 2), (organization(2), 3), (Scope::Global, 1)]
     {

@@ -1,6 +1,6 @@
 //! Workers come, renew and go; what a lost one had is found.
 
-use crate::support::{Bed, batch, everything, line, organization, user_id};
+use crate::support::{Bed, batch, everything, line, user_id};
 use bifrost_domain::{
     definition::{Backoff, RetryPolicy},
     execution::{Claimed, Status},
@@ -59,7 +59,8 @@ async fn runs_of_lost_workers_are_found(db: TestDatabase) {
         retry_on: None,
     };
     let mut given = bed.pending();
-    (given.scope, given.retry_policy) = (organization(4), Some(policy.clone()));
+    let scope = bed.add_organization(4).await;
+    (given.scope, given.retry_policy) = (scope, Some(policy.clone()));
     bed.submit(&given).await;
     let run = bed.claim(given.id, ends).await;
     bed.hot
@@ -82,7 +83,7 @@ async fn runs_of_lost_workers_are_found(db: TestDatabase) {
     let found = bed.store.list_lost(after).await.expect("read");
     let first = &found[0];
     assert_eq!((first.attempt, first.worker_id), (1, ends));
-    assert_eq!((first.scope, first.started_at), (organization(4), run.started_at));
+    assert_eq!((first.scope, first.started_at), (scope, run.started_at));
     assert_eq!((&first.retry_policy, first.executed_by), (&Some(policy), given.executed_by));
 }
 

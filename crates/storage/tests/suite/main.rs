@@ -17,6 +17,7 @@ mod lost;
 mod metrics;
 mod organizations;
 mod partitions;
+mod races;
 mod schema;
 mod submit;
 mod support;

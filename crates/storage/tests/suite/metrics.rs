@@ -1,7 +1,10 @@
 //! The daily numbers are what a recount of the rows gives.
 
-use crate::support::{Bed, everything, finish, organization, user_id};
-use bifrost_domain::execution::{Execution, Status};
+use crate::support::{Bed, everything, finish, user_id};
+use bifrost_domain::{
+    execution::{Execution, Status},
+    scope::Scope,
+};
 use bifrost_storage::executions::Filter;
 use bifrost_test_support::{TestDatabase, on_both_databases};
 use chrono::{Duration, NaiveDate};
@@ -90,10 +93,11 @@ async fn the_numbers_equal_a_recount(db: TestDatabase) {
         .iter()
         .flat_map(|(high, _)| [high.saturating_sub(1).min(9_999_999), (*high).min(4_000_000)])
         .collect();
+    let scopes = [Scope::Global, bed.add_organization(1).await, bed.add_organization(2).await];
     let mut runs = Vec::new();
     for at in 0..96 {
         let mut given = bed.pending();
-        given.scope = [bifrost_domain::scope::Scope::Global, organization(1), organization(2)][at % 3];
+        given.scope = scopes[at % 3];
         given.workflow_name = ["greet", "Größe"][at % 2].to_owned();
         bed.submit(&given).await;
         runs.push(given);

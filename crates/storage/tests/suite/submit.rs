@@ -3,9 +3,10 @@
 use crate::support::{Bed, everything, organization};
 use bifrost_domain::{
     definition::{Backoff, RetryPolicy},
-    execution::Status,
+    execution::{NewExecution, Status},
+    scope::Scope,
 };
-use bifrost_storage::executions::Filter;
+use bifrost_storage::{Error, executions::Filter};
 use bifrost_test_support::{TestDatabase, on_both_databases};
 use futures::future::join_all;
 use serde_json::json;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 on_both_databases![
     what_is_accepted_is_read_at_once,
     an_id_is_accepted_once,
+    an_unknown_organization_is_refused_alone,
     three_hundred_at_once_are_all_there,
     a_bad_row_fails_alone,
     closing_does_not_wait_for_the_writers,
@@ -22,7 +24,7 @@ on_both_databases![
 async fn what_is_accepted_is_read_at_once(db: TestDatabase) {
     let bed = Bed::new(db).await;
     let mut given = bed.pending();
-    given.scope = organization(1);
+    given.scope = bed.add_organization(1).await;
     given.retry_policy = Some(RetryPolicy {
         max_attempts: 3,
         backoff: Backoff::Exponential,
@@ -50,10 +52,29 @@ async fn an_id_is_accepted_once(db: TestDatabase) {
     bed.submit(&given).await;
     let mut again = given.clone();
     again.workflow_name = "other".to_owned();
+    again.created_at += chrono::Duration::milliseconds(1);
     bed.submit(&again).await;
     let all = bed.reader.list_executions(&everything(bed.now()), &Filter::default(), 10).await.expect("read");
     assert_eq!(all.iter().map(|one| one.workflow_name.as_str()).collect::<Vec<_>>(), ["greet"]);
     assert_eq!(bed.events(given.id).await, ["accepted"]);
+}
+
+async fn an_unknown_organization_is_refused_alone(db: TestDatabase) {
+    let bed = Bed::new(db).await;
+    let home = bed.add_organization(1).await;
+    let scopes = [home, organization(2), Scope::Global, organization(3)];
+    let given: Vec<_> = (0..40).map(|at| NewExecution { scope: scopes[at % 4], ..bed.pending() }).collect();
+    let outcomes = join_all(given.iter().map(|one| bed.hot.submit(one.clone()))).await;
+    for (one, outcome) in given.iter().zip(outcomes) {
+        let is_there = one.scope == home || one.scope == Scope::Global;
+        match outcome {
+            Ok(()) => assert!(is_there),
+            Err(Error::NoOrganization) => assert!(!is_there),
+            Err(other) => panic!("{other:?}"),
+        }
+        assert_eq!(bed.reader.find_status(one.id).await.expect("read").is_some(), is_there);
+        assert_eq!(bed.events(one.id).await.len(), usize::from(is_there));
+    }
 }
 
 async fn three_hundred_at_once_are_all_there(db: TestDatabase) {

@@ -4,7 +4,8 @@ use bifrost_domain::{
     clock::{Clock, SharedClock, floor_id},
     execution::{Claimed, Finish, Kind, LogBatch, LogLevel, LogLine, NewExecution, ResultType, Status},
     ids::{ExecutionId, OrganizationId, UserId, WorkerId},
-    policy::{self, Caller, Visibility},
+    organization::Organization,
+    policy::{self, Caller, Permit, Visibility, actions::WriteOrganizations},
     scope::Scope,
     user::{User, UserType},
 };
@@ -78,6 +79,25 @@ impl Bed {
             dispatched_at: None,
             created_at: self.now(),
         }
+    }
+
+    /// Makes [`organization`] `number`.
+    pub(crate) async fn add_organization(&self, number: u128) -> Scope {
+        let scope = organization(number);
+        let made = Organization {
+            id: scope.organization().expect("an organization"),
+            name: "Acme".to_owned(),
+            domain: None,
+            is_active: true,
+            settings: json!({}),
+            created_by: None,
+            created_at: self.now(),
+            updated_at: self.now(),
+        };
+        let tx = self.store.db().begin().await.expect("begin");
+        tx.insert_organization(&organizations_permit(self.now()), made).await.expect("made");
+        tx.commit().await.expect("commit");
+        scope
     }
 
     pub(crate) async fn submit(&self, execution: &NewExecution) -> ExecutionId {
@@ -171,6 +191,13 @@ pub(crate) fn everything(now: DateTime<Utc>) -> Visibility {
     let admin = user(user_id(0), Scope::Global, true, now);
     let caller = Caller::of_user(&admin, &BTreeSet::new(), None, None).expect("a caller");
     policy::visible_executions(&caller)
+}
+
+/// What an admin may do to organizations.
+pub(crate) fn organizations_permit(now: DateTime<Utc>) -> Permit<WriteOrganizations> {
+    let admin = user(user_id(0), Scope::Global, true, now);
+    let caller = Caller::of_user(&admin, &BTreeSet::new(), None, None).expect("a caller");
+    policy::authorize(&caller).expect("an admin may")
 }
 
 /// A person of `scope` with these permissions.
