@@ -23,6 +23,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 on_both_databases![
     a_hundred_refreshes_of_one_token_get_one_successor,
     the_first_registration_is_the_admin_and_only_one_is_first,
+    replicas_that_start_at_once_make_the_first_accounts_once,
+    a_sign_out_beside_a_refresh_leaves_nothing_that_holds,
     production_does_not_start_with_the_passwords_of_development,
 ];
 
@@ -146,6 +148,54 @@ async fn the_first_registration_is_the_admin_and_only_one_is_first(db: TestDatab
     assert_eq!((admin.is_superuser, admin.user_type), (true, UserType::Platform));
     assert!(refused.iter().all(|refusal| refusal.as_ref().is_err_and(|error| error.kind == Kind::Forbidden)));
     assert!(!world.auth.status().await.expect("status").needs_setup);
+}
+
+async fn replicas_that_start_at_once_make_the_first_accounts_once(db: TestDatabase) {
+    let start = Arc::new(tokio::sync::Barrier::new(4));
+    let mut starts = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (replica, start) = (world(&db, settings()), Arc::clone(&start));
+        starts.spawn(async move {
+            start.wait().await;
+            let system = replica.auth.ensure_system_user().await.expect("the system user");
+            let pair = replica.signed_in().await;
+            (system.id, replica, pair)
+        });
+    }
+    let started = starts.join_all().await;
+    assert_eq!(started.iter().map(|(id, ..)| *id).collect::<BTreeSet<_>>().len(), 1);
+    for (_, replica, pair) in &started {
+        assert!(replica.holds(pair).await, "whoever signed in first was signed out by a replica that came after");
+    }
+}
+
+async fn a_sign_out_beside_a_refresh_leaves_nothing_that_holds(db: TestDatabase) {
+    let replicas = [(); 2].map(|()| Arc::new(world(&db, settings())));
+    for turn in 0..10 {
+        let pair = replicas[0].signed_in().await;
+        let session = replicas[0].auth.authenticate_bearer(pair.access_token.expose_secret()).await;
+        let session = session.expect("signed in");
+        let refresh = {
+            let (replica, token) = (Arc::clone(&replicas[0]), pair.refresh_token.clone());
+            tokio::spawn(async move { replica.refresh(&token).await })
+        };
+        if turn % 2 == 1 {
+            tokio::task::yield_now().await;
+        }
+        replicas[1].auth.logout(&session, &Client::default()).await.expect("signed out");
+        let refreshed = refresh.await.expect("no panic");
+        // What a replica knew for a second at most.
+        for replica in &replicas {
+            replica.clock.advance(chrono::Duration::seconds(1));
+        }
+        for replica in &replicas {
+            assert!(!replica.holds(&pair).await);
+            if let Ok(next) = &refreshed {
+                assert!(!replica.holds(next).await);
+                assert!(replica.refresh(&next.refresh_token).await.is_err());
+            }
+        }
+    }
 }
 
 async fn production_does_not_start_with_the_passwords_of_development(db: TestDatabase) {

@@ -12,11 +12,13 @@ use bifrost_domain::{
     error::Kind,
     execution::{Claimed, LogBatch, LogLevel, LogLine, Status},
     ids::{ExecutionId, FormId, OrganizationId, UserId, WorkerId},
-    policy::Caller,
+    organization::Organization,
+    policy::{Caller, authorize},
     ports::python::{FileReport, WorkspaceReport},
     user::{User, UserType},
 };
 use bifrost_migration::sea_orm::ConnectionTrait;
+use bifrost_storage::organizations::Deletion;
 use bifrost_test_support::{World, in_both_worlds};
 use chrono::Duration;
 use serde_json::{Map, Value, json};
@@ -28,6 +30,7 @@ in_both_worlds![&[];
     a_timeline_without_its_internals,
     who_may_read_may_not_end,
     a_form_has_to_be_there,
+    an_organization_that_is_gone_accepts_nothing,
 ];
 
 fn home() -> OrganizationId {
@@ -59,8 +62,22 @@ fn member(permissions: &[&str]) -> Caller {
     person(&[&["executions.run"], permissions].concat(), home())
 }
 
-/// The catalog has one workflow, and no worker is there to run it.
+/// The catalog has one workflow, the organization of the members is there, and no worker is there to run it.
 async fn with_a_workflow(world: &World) {
+    let now = world.app.clock().now();
+    let organization = Organization {
+        id: home(),
+        name: "Acme".to_owned(),
+        domain: None,
+        is_active: true,
+        settings: json!({}),
+        created_by: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let tx = world.store.db().begin().await.expect("begin");
+    tx.insert_organization(&authorize(&world.caller).expect("an admin may"), organization).await.expect("made");
+    tx.commit().await.expect("commit");
     let definition: Definition = serde_json::from_value(json!({
         "kind": "workflow", "name": "greet", "function": "greet", "line": 1, "category": "General", "timeout_seconds": 60,
     }))
@@ -218,4 +235,18 @@ async fn a_form_has_to_be_there(world: Arc<World>) {
         let error = world.app.submit(caller, unknown, false).await.expect_err("no such form");
         assert_eq!((error.kind, error.fields[0].path.as_str()), (Kind::Invalid, "form_id"));
     }
+}
+
+/// Who was let in before the organization was deleted.
+async fn an_organization_that_is_gone_accepts_nothing(world: Arc<World>) {
+    with_a_workflow(&world).await;
+    let ann = member(&[]);
+    let tx = world.store.db().begin().await.expect("begin");
+    let permit = authorize(&world.caller).expect("an admin may");
+    assert_eq!(tx.delete_organization(&permit, home()).await.expect("asked"), Deletion::Done);
+    tx.commit().await.expect("commit");
+    let error = world.app.submit(&ann, request(None), false).await.expect_err("refused");
+    assert_eq!((error.kind, error.message.as_ref()), (Kind::NotFound, "organization not found"));
+    let filter = bifrost_storage::executions::Filter::default();
+    assert!(world.app.list_executions(&ann, None, &filter, 10).await.expect("read").is_empty());
 }

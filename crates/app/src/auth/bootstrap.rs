@@ -74,14 +74,18 @@ impl Auth {
         let now = self.clock.now();
         let tx = self.store.db().begin().await?;
         tx.lock_registration().await?;
-        let user = if let Some(found) = tx.find_credentials(&email).await? {
-            // Another replica may have made it a moment ago; to set the same password once more does no harm.
-            tx.update_password(found.user.id, &hash, now).await?;
-            User { epoch: found.user.epoch + 1, updated_at: now, ..found.user }
-        } else {
-            let user = self.account(&email, Some("Developer".to_owned()), None, now);
-            tx.insert_user(&user, Some(&hash)).await?;
-            user
+        let user = match (tx.find_credentials(&email).await?, &found) {
+            // Another replica made it a moment ago, from the same settings; a new password would end the sessions that began since.
+            (Some(made), None) => return Ok(Some(made.user)),
+            (Some(changed), Some(_)) => {
+                tx.update_password(changed.user.id, &hash, now).await?;
+                User { epoch: changed.user.epoch + 1, updated_at: now, ..changed.user }
+            }
+            (None, _) => {
+                let user = self.account(&email, Some("Developer".to_owned()), None, now);
+                tx.insert_user(&user, Some(&hash)).await?;
+                user
+            }
         };
         let entry = self.entry("user.bootstrap", Outcome::Success, Some(&user), &Client::default());
         tx.insert_audit(entry).await?;
