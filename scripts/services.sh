@@ -129,7 +129,7 @@ program() {
             fi
         fi
     fi
-    die "$name is missing: $(docker_advice)apt-get install $package, or name a server in the environment"
+    die "$name is missing: $(docker_advice)apt-get install $package${OR_NAME_ONE-, or name a server in the environment}"
 }
 
 find_postgres() {
@@ -182,6 +182,9 @@ postgres_place() {
     fi
 }
 
+# port_for NAME FIRST: a port for what is called so, in PORT_FOUND.
+port_for() { free_port "$2"; }
+
 start_postgres() {
     local bin port secret
     bin="$(program PostgreSQL postgresql find_postgres)"
@@ -193,14 +196,14 @@ start_postgres() {
         (umask 077 && printf '%s\n' "$SERVICES_PASSWORD" >"$secret")
         if [ "$(id -u)" = 0 ]; then chown postgres: "$POSTGRES_DATA" "$secret"; fi
         as_postgres "$bin/initdb" -D "$POSTGRES_DATA" -U bifrost --pwfile="$secret" --auth=scram-sha-256 \
-            --encoding=UTF8 --no-locale >"$SERVICES_DIR/log/initdb.log" 2>&1 ||
+            --encoding=UTF8 --no-locale ${INITDB_OPTION:+"$INITDB_OPTION"} >"$SERVICES_DIR/log/initdb.log" 2>&1 ||
             { rm -rf "$secret" "$POSTGRES_DATA"; die "initdb failed; see $SERVICES_DIR/log/initdb.log"; }
         rm -f "$secret"
     fi
-    free_port 15432
+    port_for postgres 15432
     port="$PORT_FOUND"
     as_postgres "$bin/pg_ctl" start -D "$POSTGRES_DATA" -w -t 60 -s -l "$POSTGRES_DATA/server.log" -o \
-        "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories= -c max_connections=300" ||
+        "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories= -c max_connections=300 ${POSTGRES_OPTIONS:-}" ||
         die "PostgreSQL did not start; see $POSTGRES_DATA/server.log"
     remember "$SERVICES_DIR/postgres.pid" "$(head -n 1 "$POSTGRES_DATA/postmaster.pid")"
     # Every database but `postgres` is made by whoever uses the server; the stack uses one named bifrost.
@@ -214,7 +217,7 @@ start_postgres() {
 start_redis() {
     local server port config="$SERVICES_DIR/redis/redis.conf"
     server="$(program Redis redis-server find_redis)"
-    free_port 16379
+    port_for redis 16379
     port="$PORT_FOUND"
     mkdir -p "$SERVICES_DIR/redis"
     (umask 077 && printf '%s\n' "bind 127.0.0.1" "port $port" "requirepass $SERVICES_PASSWORD" \
@@ -228,28 +231,23 @@ start_redis() {
 
 # Its own name server (epmd), cookie, ports, configuration and folders: nothing is shared with a RabbitMQ of the system.
 start_rabbitmq() {
-    local server port ui epmd dist home="$SERVICES_DIR/rabbitmq" epmd_program
+    local server port ui dist home="$SERVICES_DIR/rabbitmq"
     server="$(program RabbitMQ rabbitmq-server find_rabbitmq)"
-    epmd_program="$(command -v epmd || ls /usr/lib/erlang/erts-*/bin/epmd 2>/dev/null | tail -n 1)"
-    [ -n "$epmd_program" ] || die "epmd is missing: apt-get install erlang-base"
-    free_port 15673 && port="$PORT_FOUND"
-    free_port 15700 && ui="$PORT_FOUND"
-    free_port 14369 && epmd="$PORT_FOUND"
-    free_port 25700 && dist="$PORT_FOUND"
+    port_for rabbitmq 15673 && port="$PORT_FOUND"
+    port_for rabbitmq-ui 15700 && ui="$PORT_FOUND"
+    port_for rabbitmq-nodes 25700 && dist="$PORT_FOUND"
     mkdir -p "$home/log" "$home/mnesia"
     (umask 077 && printf '%s\n' "listeners.tcp.local = 127.0.0.1:$port" "management.tcp.ip = 127.0.0.1" \
         "management.tcp.port = $ui" "default_user = bifrost" "default_pass = $SERVICES_PASSWORD" \
         >"$home/rabbitmq.conf")
-    printf '[rabbitmq_management].\n' >"$home/enabled_plugins"
+    printf '[%s].\n' "${RABBITMQ_PLUGINS-rabbitmq_management}" >"$home/enabled_plugins"
     : >"$home/rabbitmq-env.conf"
-    setsid env ERL_EPMD_PORT="$epmd" ERL_EPMD_ADDRESS=127.0.0.1 "$epmd_program" >"$SERVICES_DIR/log/epmd.log" 2>&1 </dev/null &
-    remember "$SERVICES_DIR/epmd.pid" "$!"
-    wait_for 10 port_taken "$epmd" || die "epmd did not start; see $SERVICES_DIR/log/epmd.log"
-    setsid env HOME="$home" ERL_EPMD_PORT="$epmd" \
-        RABBITMQ_NODENAME="bifrost-$(checksum "$SERVICES_DIR")@localhost" RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 \
+    start_epmd
+    rabbitmq_environment
+    setsid env "${RABBITMQ_ENVIRONMENT[@]}" RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 \
         RABBITMQ_NODE_PORT="$port" RABBITMQ_DIST_PORT="$dist" \
         RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
-        RABBITMQ_CONF_ENV_FILE="$home/rabbitmq-env.conf" RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf" \
+        RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf" \
         RABBITMQ_ADVANCED_CONFIG_FILE="$home/advanced.config" RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins" \
         RABBITMQ_MNESIA_BASE="$home/mnesia" RABBITMQ_LOG_BASE="$home/log" RABBITMQ_PID_FILE="$home/rabbitmq.pid" \
         "$server" >"$SERVICES_DIR/log/rabbitmq.log" 2>&1 </dev/null &
@@ -258,6 +256,28 @@ start_rabbitmq() {
     RABBITMQ_UI="http://127.0.0.1:$ui (user bifrost, password $SERVICES_PASSWORD)"
     wait_for 90 rabbitmq_is_up "$RABBITMQ_URL" || die "RabbitMQ did not start; see $SERVICES_DIR/log/rabbitmq.log"
     say "  RabbitMQ    127.0.0.1:$port"
+}
+
+# It stays when RabbitMQ goes. Its port is in the file epmd.port.
+start_epmd() {
+    local epmd_program
+    if remembered_alive "$SERVICES_DIR/epmd.pid"; then return 0; fi
+    epmd_program="$(command -v epmd || ls /usr/lib/erlang/erts-*/bin/epmd 2>/dev/null | tail -n 1)"
+    [ -n "$epmd_program" ] || die "epmd is missing: apt-get install erlang-base"
+    port_for epmd 14369
+    printf '%s\n' "$PORT_FOUND" >"$SERVICES_DIR/epmd.port"
+    setsid env ERL_EPMD_PORT="$PORT_FOUND" ERL_EPMD_ADDRESS=127.0.0.1 "$epmd_program" \
+        >"$SERVICES_DIR/log/epmd.log" 2>&1 </dev/null &
+    remember "$SERVICES_DIR/epmd.pid" "$!"
+    wait_for 10 port_taken "$PORT_FOUND" || die "epmd did not start; see $SERVICES_DIR/log/epmd.log"
+}
+
+# What RabbitMQ and its tools are told of each other, in RABBITMQ_ENVIRONMENT.
+rabbitmq_environment() {
+    local home="$SERVICES_DIR/rabbitmq"
+    RABBITMQ_ENVIRONMENT=(HOME="$home" ERL_EPMD_PORT="$(<"$SERVICES_DIR/epmd.port")"
+        RABBITMQ_NODENAME="bifrost-$(checksum "$SERVICES_DIR")@localhost"
+        RABBITMQ_CONF_ENV_FILE="$home/rabbitmq-env.conf")
 }
 
 # Up, or not worth waiting for any longer.

@@ -15,11 +15,13 @@ pub(crate) struct Duty {
     name: &'static str,
     held_until: Option<Instant>,
     ask_at: Instant,
+    /// When the store last did not answer.
+    unanswered_at: Option<Instant>,
 }
 
 impl Duty {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, held_until: None, ask_at: Instant::now() }
+        Self { name, held_until: None, ask_at: Instant::now(), unanswered_at: None }
     }
 
     /// Whether this worker has the duty now.
@@ -36,9 +38,17 @@ impl Duty {
                     self.held_until = None;
                     self.ask_at = now + RENEW;
                 }
-                Err(error) => tracing::debug!(duty = self.name, error = %error, "a duty was not renewed"),
+                Err(error) => {
+                    tracing::debug!(duty = self.name, error = %error, "a duty was not renewed");
+                    self.unanswered_at = Some(Instant::now());
+                }
             }
         }
         self.held_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether the store has answered for as long as this, as far as this duty knows.
+    pub(crate) fn is_settled(&self, since: Duration) -> bool {
+        self.unanswered_at.is_none_or(|at| at.elapsed() >= since)
     }
 }

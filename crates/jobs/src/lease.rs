@@ -26,6 +26,7 @@ pub(crate) async fn run(worker: Arc<Worker>, slots: usize, next_id: impl Fn() ->
     let mut ticks = tokio::time::interval(lease / 5);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unknown = Vec::new();
+    let mut was_away = false;
     loop {
         tokio::select! {
             () = worker.closed.cancelled() => return,
@@ -36,7 +37,12 @@ pub(crate) async fn run(worker: Arc<Worker>, slots: usize, next_id: impl Fn() ->
         let renewing = worker.app.renew_worker(worker.id(), chrono_duration(lease));
         // A connection that hangs must not hold up the next try.
         let renewed = tokio::time::timeout(lease / 4, renewing).await;
-        match renewed.unwrap_or_else(|_| Err(Error::unavailable("the database did not answer in time"))) {
+        let renewed =
+            renewed.unwrap_or_else(|_| Err(Error::unavailable("the database did not answer in time")));
+        if std::mem::replace(&mut was_away, renewed.is_err()) && renewed.is_ok() {
+            tracing::info!("the database is back");
+        }
+        match renewed {
             Ok(true) => {
                 worker.runtime.renew_lease(for_children(lease).saturating_sub(asked.elapsed()));
                 end_cancelled(&worker).await;

@@ -48,11 +48,15 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Coalescer<I, O> {
         let (entries, mut queue) = mpsc::channel::<Entry<I, O>>(max_batch * 2);
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(max_batch);
+            let mut was_away = false;
             while queue.recv_many(&mut batch, max_batch).await > 0 {
                 let (items, replies): (Vec<I>, Vec<_>) =
                     batch.drain(..).map(|entry| (entry.item, entry.reply)).unzip();
                 let mut outcomes: Vec<Option<Result<O, Error>>> = items.iter().map(|_| None).collect();
-                write_bisecting(&mut writer, &items, &mut outcomes).await;
+                let is_away = write_bisecting(&mut writer, &items, &mut outcomes).await;
+                if std::mem::replace(&mut was_away, is_away) && !is_away {
+                    tracing::info!("batches are written again: the database is back");
+                }
                 for (reply, outcome) in replies.into_iter().zip(outcomes) {
                     // A caller that went away wanted no answer; the write stands.
                     let _ = reply.send(outcome.unwrap_or(Err(Error::Closed)));
@@ -73,11 +77,12 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Coalescer<I, O> {
     }
 }
 
+/// Writes all of it, as far as it can be written; whether the database is away.
 async fn write_bisecting<W: BatchWriter>(
     writer: &mut W,
     items: &[W::Item],
     outcomes: &mut [Option<Result<W::Output, Error>>],
-) {
+) -> bool {
     let mut work: Vec<_> = std::iter::once(0..items.len()).collect();
     while let Some(range) = work.pop() {
         let part: Vec<&W::Item> = items[range.clone()].iter().collect();
@@ -96,6 +101,7 @@ async fn write_bisecting<W: BatchWriter>(
                     }
                 }
                 tracing::warn!(error = %error, "a batch was not written: the database is away");
+                return true;
             }
             Err(error) if range.len() == 1 => outcomes[range.start] = Some(Err(error)),
             Err(_) => {
@@ -105,6 +111,7 @@ async fn write_bisecting<W: BatchWriter>(
             }
         }
     }
+    false
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use bifrost_adapters::broker::RabbitMq;
 use bifrost_domain::ports::broker::{Broker, Error, Queue};
 use bytes::Bytes;
 use futures::FutureExt;
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 const RUNS: Queue = Queue("runs");
 
@@ -168,6 +169,64 @@ async fn a_subscriber_that_gives_up_in_the_middle_keeps_no_message() {
         }
     })
     .await;
+}
+
+/// Names the prefix under which a process of its own is to hold deliveries.
+const HOLD: &str = "BIFROST_TEST_HOLD";
+
+/// A consumer that is killed says no goodbye: what it had in hand comes back, marked; what it had settled does not.
+#[tokio::test]
+async fn what_a_killed_consumer_had_in_hand_comes_back_marked() {
+    if let Some(prefix) = asked_to_hold() {
+        let broker = RabbitMq::connect(&url(), &prefix).await.expect("connected");
+        let mut subscription = broker.subscribe(&RUNS, 3).await.expect("subscribed");
+        let mut next = async || subscription.deliveries.recv().await.expect("open");
+        next().await.settle.ack();
+        let _held = [next().await, next().await, next().await];
+        println!("in hand");
+        return std::future::pending().await;
+    }
+    with_prefix(async |prefix| {
+        let broker = RabbitMq::connect(&url(), prefix).await.expect("connected");
+        for n in 0..6 {
+            broker.publish(&RUNS, Bytes::from(n.to_string())).await.expect("published");
+        }
+        let mut consumer = tokio::process::Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "broker_rabbitmq::what_a_killed_consumer_had_in_hand_comes_back_marked"])
+            .args(["--nocapture"])
+            .env(HOLD, prefix)
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the consumer starts");
+        let mut said = BufReader::new(consumer.stdout.take().expect("piped")).lines();
+        soon("three in hand", async {
+            while !said.next_line().await.expect("a line").expect("it goes on").contains("in hand") {}
+        })
+        .await;
+        soon("the consumer's end", consumer.kill()).await.expect("killed");
+        let mut subscription = broker.subscribe(&RUNS, 5).await.expect("subscribed");
+        let mut seen = BTreeMap::new();
+        for _ in 0..5 {
+            let delivery = soon("a delivery", subscription.deliveries.recv()).await.expect("open");
+            let n: u32 = std::str::from_utf8(&delivery.body).expect("text").parse().expect("a number");
+            seen.insert(n, delivery.redelivered);
+            delivery.settle.ack();
+        }
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [
+            (1, true),
+            (2, true),
+            (3, true),
+            (4, false),
+            (5, false)
+        ]);
+    })
+    .await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "it is how the test tells the process that it starts what to do")]
+fn asked_to_hold() -> Option<String> {
+    std::env::var(HOLD).ok()
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@
 mod broker_in_process;
 mod broker_rabbitmq;
 mod broker_rabbitmq_outage;
+mod broker_rabbitmq_restart;
 mod bus_in_process;
 mod bus_redis;
+mod bus_redis_restart;
 mod objects_folder;
 mod support;

@@ -117,6 +117,15 @@ impl Channel {
 /// The client is gone.
 struct Gone;
 
+/// Whether the store could be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// All that is new is on its way.
+    Whole,
+    /// It is away: the next look goes on where this one ended.
+    Away,
+}
+
 struct Follow {
     state: ApiState,
     id: ExecutionId,
@@ -164,9 +173,9 @@ impl Follow {
     async fn handle(&mut self, event: ExecutionEvent) -> std::result::Result<(), Gone> {
         match event {
             ExecutionEvent::Log { sequence } if sequence <= self.cursor => Ok(()),
-            ExecutionEvent::Log { .. } => self.send_lines().await,
+            ExecutionEvent::Log { .. } => self.send_lines().await.map(drop),
             ExecutionEvent::Variables { version } if version <= self.variables => Ok(()),
-            ExecutionEvent::Variables { .. } => self.send_variables().await,
+            ExecutionEvent::Variables { .. } => self.send_variables().await.map(drop),
             ExecutionEvent::Progress { fraction, message } => {
                 self.send(ServerMessage::ExecutionProgress { execution_id: self.id, fraction, message }).await
             }
@@ -188,8 +197,10 @@ impl Follow {
                 return Ok(());
             }
         };
-        self.send_lines().await?;
-        self.send_variables().await?;
+        // In this order, and the status only behind both: the stream of an execution ends with its last status.
+        if self.send_lines().await? == Read::Away || self.send_variables().await? == Read::Away {
+            return Ok(());
+        }
         if self.status == Some(execution.status) {
             return Ok(());
         }
@@ -206,33 +217,35 @@ impl Follow {
         .await
     }
 
-    async fn send_lines(&mut self) -> std::result::Result<(), Gone> {
+    async fn send_lines(&mut self) -> std::result::Result<Read, Gone> {
         loop {
             let page =
                 self.state.app.log_page(self.id, &self.visibility, self.cursor, None, None, PAGE).await;
-            let Ok(page) = page else { return Ok(()) };
+            let Ok(page) = page else { return Ok(Read::Away) };
             self.cursor = page.next_after;
             for line in page.lines {
                 self.send(ServerMessage::log(self.id, line)).await?;
             }
             if !page.has_more {
-                return Ok(());
+                return Ok(Read::Whole);
             }
         }
     }
 
-    async fn send_variables(&mut self) -> std::result::Result<(), Gone> {
+    async fn send_variables(&mut self) -> std::result::Result<Read, Gone> {
         if !self.visibility.internal() {
-            return Ok(());
+            return Ok(Read::Whole);
         }
-        let Ok(Some((version, variables))) = self.state.reader.find_variables(self.id).await else {
-            return Ok(());
+        let (version, variables) = match self.state.reader.find_variables(self.id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Read::Whole),
+            Err(_) => return Ok(Read::Away),
         };
-        if version == self.variables {
-            return Ok(());
+        if version != self.variables {
+            self.variables = version;
+            self.send(ServerMessage::ExecutionVariables { execution_id: self.id, version, variables }).await?;
         }
-        self.variables = version;
-        self.send(ServerMessage::ExecutionVariables { execution_id: self.id, version, variables }).await
+        Ok(Read::Whole)
     }
 }
 

@@ -17,6 +17,8 @@ mod input;
 mod live;
 mod migrate;
 mod outputs;
+mod replicas;
+mod restarts;
 mod sessions;
 mod start;
 mod stop;

@@ -15,6 +15,22 @@ fn server(variable: &str, scheme: &str, default: &str) -> String {
     std::env::var(variable).ok().filter(|url| url.starts_with(scheme)).unwrap_or_else(|| default.to_owned())
 }
 
+/// Where the servers of one world are.
+#[derive(Debug, Clone)]
+pub(crate) struct Backends {
+    /// Any database of the server, as a user who may make others.
+    pub(crate) postgres: String,
+    pub(crate) rabbitmq: String,
+    pub(crate) redis: String,
+}
+
+impl Backends {
+    /// Those that all tests share.
+    pub(crate) fn shared() -> Self {
+        Self { postgres: postgres_url(), rabbitmq: rabbitmq_url(), redis: redis_url() }
+    }
+}
+
 /// RabbitMQ's address.
 pub(crate) fn rabbitmq_url() -> String {
     server("RABBITMQ_URL", "amqp", "amqp://guest:guest@127.0.0.1:5672")
@@ -33,20 +49,21 @@ pub(crate) fn postgres_url() -> String {
 /// A database of the test's own, empty: the processes bring the schema.
 #[derive(Debug)]
 pub(crate) struct PostgresDatabase {
+    server: String,
     name: String,
     url: String,
 }
 
 impl PostgresDatabase {
-    pub(crate) async fn create() -> Self {
+    /// On the server of this address.
+    pub(crate) async fn create(server: &str) -> Self {
         let name = unique("bifrost_e2e").replace('-', "_");
-        let server = postgres_url();
-        let mut admin = PgConnection::connect(&server).await.expect("the PostgreSQL server");
+        let mut admin = PgConnection::connect(server).await.expect("the PostgreSQL server");
         admin.execute(format!("CREATE DATABASE {name}").as_str()).await.expect("create a database");
-        let (address, query) = server.split_once('?').map_or((server.as_str(), ""), |(a, q)| (a, q));
+        let (address, query) = server.split_once('?').unwrap_or((server, ""));
         let (base, _) = address.rsplit_once('/').expect("the address names a database");
         let url = if query.is_empty() { format!("{base}/{name}") } else { format!("{base}/{name}?{query}") };
-        Self { name, url }
+        Self { server: server.to_owned(), name, url }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -62,16 +79,15 @@ impl PostgresDatabase {
     }
 
     pub(crate) async fn remove(self) {
-        let mut admin = PgConnection::connect(&postgres_url()).await.expect("the PostgreSQL server");
+        let mut admin = PgConnection::connect(&self.server).await.expect("the PostgreSQL server");
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         admin.execute(statement.as_str()).await.expect("drop the database");
     }
 }
 
-/// Removes the queues and the exchange under `prefix`.
-pub(crate) async fn remove_queues(prefix: &str) {
-    let connection =
-        Connection::connect(&rabbitmq_url(), ConnectionProperties::default()).await.expect("RabbitMQ");
+/// Removes the queues and the exchange under `prefix` from the RabbitMQ of this address.
+pub(crate) async fn remove_queues(url: &str, prefix: &str) {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("RabbitMQ");
     let channel = connection.create_channel().await.expect("a channel");
     for queue in QUEUES {
         for name in [format!("{prefix}.{queue}"), format!("{prefix}.{queue}.dead")] {

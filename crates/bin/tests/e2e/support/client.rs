@@ -1,7 +1,7 @@
 //! HTTP as a program outside speaks it.
 
 use super::{PATIENCE, until};
-use reqwest::{Method, RequestBuilder, header::HeaderMap};
+use reqwest::{Method, RequestBuilder, Response, header::HeaderMap};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
 
@@ -111,6 +111,12 @@ impl Client {
         self.post("/api/workflows/execute", body).await
     }
 
+    /// The same, answered as soon as it is accepted.
+    pub(crate) async fn execute_async(&self, body: Value) -> Reply {
+        let request = self.request(Method::POST, "/api/workflows/execute").header("Prefer", "respond-async");
+        send(request.json(&body)).await
+    }
+
     /// Runs a workflow and expects it to be accepted.
     pub(crate) async fn run(&self, name: &str, input: Value) -> Value {
         self.execute(json!({"workflow_name": name, "input_data": input})).await.of(200)
@@ -118,11 +124,7 @@ impl Client {
 
     /// Starts a workflow without waiting for it.
     pub(crate) async fn begin(&self, name: &str, input: Value) -> String {
-        let request = self
-            .request(Method::POST, "/api/workflows/execute")
-            .header("Prefer", "respond-async")
-            .json(&json!({"workflow_name": name, "input_data": input}));
-        let accepted = send(request).await.of(202);
+        let accepted = self.execute_async(json!({"workflow_name": name, "input_data": input})).await.of(202);
         assert!(
             ["Pending", "Running"].contains(&accepted["status"].as_str().expect("a status")),
             "{accepted}"
@@ -169,6 +171,21 @@ impl Client {
                 return lines;
             }
         }
+    }
+
+    /// An answer that goes on for as long as `within`.
+    pub(crate) async fn open_stream(
+        &self,
+        path: &str,
+        last_event_id: Option<i64>,
+        within: Duration,
+    ) -> Result<Response, String> {
+        let mut request = self.request(Method::GET, path).timeout(within);
+        if let Some(id) = last_event_id {
+            request = request.header("Last-Event-ID", id);
+        }
+        let response = request.send().await.map_err(|error| error.to_string())?;
+        if response.status() == 200 { Ok(response) } else { Err(response.status().to_string()) }
     }
 
     pub(crate) async fn ticket(&self) -> String {

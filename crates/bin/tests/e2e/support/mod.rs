@@ -2,16 +2,22 @@
 
 mod backends;
 mod client;
+mod door;
 mod live;
 mod process;
 mod seen;
+mod servers;
+mod stream;
 mod world;
 
-pub(crate) use backends::{postgres_url, rabbitmq_url, redis_url};
-pub(crate) use client::{Client, base64};
+pub(crate) use backends::{Backends, postgres_url, rabbitmq_url, redis_url};
+pub(crate) use client::{Client, Reply, base64};
+pub(crate) use door::Door;
 pub(crate) use live::{Heard, Live, Refused};
 pub(crate) use process::Process;
 pub(crate) use seen::processes;
+pub(crate) use servers::Servers;
+pub(crate) use stream::follow;
 pub(crate) use world::{Mode, SECRET_KEY, World};
 
 use std::time::Duration;

@@ -81,6 +81,16 @@ impl Process {
         .0
     }
 
+    /// How often it has said `text`.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.said().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Whether it runs.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_none()
+    }
+
     /// Waits until it serves, and says where.
     pub(crate) async fn address(&mut self) -> SocketAddr {
         let line = self.says("serving address=").await;

@@ -2,7 +2,7 @@
 
 use super::{
     Client, PATIENCE, Process,
-    backends::{PostgresDatabase, rabbitmq_url, redis_url, remove_queues},
+    backends::{Backends, PostgresDatabase, remove_queues},
     unique, until,
 };
 use futures::FutureExt;
@@ -37,11 +37,14 @@ const FILES: &[(&str, &str)] = &[
 pub(crate) struct World {
     pub(crate) mode: Mode,
     folder: TempDir,
+    backends: Backends,
     database: Option<PostgresDatabase>,
     prefix: String,
     settings: Vec<(String, String)>,
     /// `bifrost dev`, or `bifrost-api`.
     pub(crate) api: Option<Process>,
+    /// Further replicas of `bifrost-api`.
+    pub(crate) replicas: Vec<Process>,
     /// None in embedded mode.
     pub(crate) jobs: Vec<Process>,
     address: Option<SocketAddr>,
@@ -50,6 +53,11 @@ pub(crate) struct World {
 impl World {
     /// Makes the ground; [`World::run`] starts the processes.
     pub(crate) async fn new(mode: Mode) -> Self {
+        Self::on(mode, Backends::shared()).await
+    }
+
+    /// The same over other servers than those that all tests share.
+    pub(crate) async fn on(mode: Mode, backends: Backends) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         // A run may work as another user: the folders above its own have to let it through.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -57,15 +65,17 @@ impl World {
         let prefix = unique("e2e");
         let database = match mode {
             Mode::Embedded => None,
-            Mode::Stack => Some(PostgresDatabase::create().await),
+            Mode::Stack => Some(PostgresDatabase::create(&backends.postgres).await),
         };
         let world = Self {
             mode,
             folder,
+            backends,
             database,
             prefix,
             settings: Vec::new(),
             api: None,
+            replicas: Vec::new(),
             jobs: Vec::new(),
             address: None,
         };
@@ -94,7 +104,7 @@ impl World {
     pub(crate) async fn run_unstarted(mut self, case: impl AsyncFnOnce(&mut Self)) {
         let outcome = AssertUnwindSafe(case(&mut self)).catch_unwind().await;
         if outcome.is_err() {
-            for process in self.api.iter().chain(&self.jobs) {
+            for process in self.api.iter().chain(&self.replicas).chain(&self.jobs) {
                 eprintln!("--- {}\n{}", process.name(), process.said().join("\n"));
             }
         }
@@ -126,6 +136,14 @@ impl World {
         self.address = Some(process.address().await);
     }
 
+    /// Starts one more API over the same servers, and says where it is.
+    pub(crate) async fn start_replica(&mut self) -> SocketAddr {
+        let mut process = Process::start("bifrost-api", &self.settings());
+        let address = process.address().await;
+        self.replicas.push(process);
+        address
+    }
+
     /// Starts one more worker.
     pub(crate) fn start_jobs(&mut self) {
         let process = Process::start("bifrost-jobs", &self.settings());
@@ -150,8 +168,8 @@ impl World {
             settings.extend([
                 ("DATABASE_URL", database.url().to_owned()),
                 ("DATABASE_POOL_MAX_SIZE", "6".to_owned()),
-                ("RABBITMQ_URL", rabbitmq_url()),
-                ("REDIS_URL", redis_url()),
+                ("RABBITMQ_URL", self.backends.rabbitmq.clone()),
+                ("REDIS_URL", self.backends.redis.clone()),
                 ("BROKER_PREFIX", self.prefix.clone()),
                 ("BUS_PREFIX", self.prefix.clone()),
             ]);
@@ -164,12 +182,12 @@ impl World {
 
     async fn remove(&mut self) {
         let mut complaints = Vec::new();
-        for process in self.jobs.drain(..).chain(self.api.take()) {
+        for process in self.jobs.drain(..).chain(self.replicas.drain(..)).chain(self.api.take()) {
             complaints.extend(process.stop().await.err());
         }
         if let Some(database) = self.database.take() {
             database.remove().await;
-            remove_queues(&self.prefix).await;
+            remove_queues(&self.backends.rabbitmq, &self.prefix).await;
         }
         assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     }
