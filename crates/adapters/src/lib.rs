@@ -10,6 +10,7 @@
 pub mod broker;
 pub mod bus;
 pub mod files;
+pub mod metrics;
 pub mod objects;
 
 mod lock;

@@ -64,7 +64,8 @@ pub fn router(state: ApiState) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(state.clone(), layers::request::handle))
         .layer(from_fn(layers::headers::security))
-        .layer(CompressionLayer::new());
+        .layer(CompressionLayer::new())
+        .layer(from_fn(layers::headers::weaken_compressed));
     // Outermost, so that a browser's question before the request needs no token and reads refusals too.
     match layers::headers::cors(&state.settings) {
         Some(cors) => router.layer(cors),

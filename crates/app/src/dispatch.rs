@@ -4,7 +4,10 @@
 //! ([`App::relay`], run by one elected worker) takes rows in turn. A stamp whose publish was not confirmed is taken back, and the relay's
 //! sweep finds whatever was forgotten.
 
-use crate::App;
+use crate::{
+    App,
+    metrics::{self, By},
+};
 use bifrost_domain::{
     error::Result,
     execution::Kind,
@@ -127,7 +130,7 @@ impl App {
     pub(crate) fn publish_soon(self: &Arc<Self>, kind: Kind, id: ExecutionId) {
         let app = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = publish(app.doors.broker.as_ref(), kind, id).await {
+            if let Err(error) = publish(app.doors.broker.as_ref(), kind, id, By::Submit).await {
                 tracing::warn!(execution.id = %id, error = %error, "not dispatched; the relay tries again");
                 app.take_back(&[id]).await;
             }
@@ -168,7 +171,10 @@ impl App {
         let dispatched = reserved.len();
         let publishes = reserved.into_iter().map(|row| {
             let broker = self.doors.broker.clone();
-            async move { publish(broker.as_ref(), row.kind, row.id).await.err().map(|error| (row.id, error)) }
+            async move {
+                let published = publish(broker.as_ref(), row.kind, row.id, By::Relay).await;
+                published.err().map(|error| (row.id, error))
+            }
         });
         let outcomes: Vec<_> = stream::iter(publishes).buffered(IN_FLIGHT).collect().await;
         let failed: Vec<ExecutionId> = outcomes
@@ -212,10 +218,12 @@ impl App {
     }
 }
 
-async fn publish(broker: &dyn Broker, kind: Kind, id: ExecutionId) -> Result<(), BrokerError> {
+async fn publish(broker: &dyn Broker, kind: Kind, id: ExecutionId, by: By) -> Result<(), BrokerError> {
     let body =
         serde_json::to_vec(&RunMessage::new(id)).map_err(|error| BrokerError::Refused(error.to_string()))?;
-    broker.publish(&Queue(kind.queue()), body.into()).await
+    broker.publish(&Queue(kind.queue()), body.into()).await?;
+    metrics::dispatched(by);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod cipher;
 pub mod dispatch;
 pub mod executions;
+pub mod metrics;
 pub mod organizations;
 pub mod sdk;
 pub mod waiters;

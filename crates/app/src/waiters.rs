@@ -1,7 +1,7 @@
 //! Synchronous callers wait here for the end of their execution. Signal and sweep: the bus wakes them, and once a second those
 //! that still wait are looked up in the store.
 
-use crate::App;
+use crate::{App, metrics::WaitingCaller};
 use bifrost_domain::{
     execution::Status,
     ids::ExecutionId,
@@ -30,6 +30,7 @@ pub struct Waiter {
     id: ExecutionId,
     waiters: Arc<Waiters>,
     ended: oneshot::Receiver<Status>,
+    _counted: WaitingCaller,
 }
 
 impl Waiters {
@@ -38,7 +39,7 @@ impl Waiters {
     pub fn register(self: &Arc<Self>, id: ExecutionId) -> Waiter {
         let (sender, ended) = oneshot::channel();
         self.waiting.insert(id, (Instant::now(), sender));
-        Waiter { id, waiters: self.clone(), ended }
+        Waiter { id, waiters: self.clone(), ended, _counted: WaitingCaller::enter() }
     }
 
     /// Wakes whoever waits for `id`.

@@ -2,7 +2,10 @@
 //!
 //! Every write carries the attempt. What was stored is announced on the bus afterwards, never before.
 
-use crate::App;
+use crate::{
+    App,
+    metrics::{self, Cause},
+};
 use bifrost_domain::{
     error::{Error, Result},
     execution::{Claimed, Finish, LogBatch, ResultType, Status},
@@ -15,9 +18,11 @@ use bifrost_storage::{
     executions::lost::{Lost, Reaped, Reaping},
     workers::NewWorker,
 };
+use bytes::Bytes;
 use chrono::Duration;
 use serde::Serialize;
 use serde_json::Value;
+use std::sync::Arc;
 
 pub use bifrost_storage::{executions::hot::Guarded as Outcome, workers::NewWorker as Registration};
 
@@ -26,8 +31,8 @@ pub use bifrost_storage::{executions::hot::Guarded as Outcome, workers::NewWorke
 pub struct Ending {
     /// Terminal status.
     pub status: Status,
-    /// Result as JSON text.
-    pub result: Option<String>,
+    /// Result as JSON text. Shared: it may have megabytes, and is kept while its store is away.
+    pub result: Option<Arc<str>>,
     /// How the result is shown.
     pub result_type: ResultType,
     /// Class of the error.
@@ -103,8 +108,15 @@ impl App {
     /// # Errors
     /// The database is away.
     pub async fn claim(&self, id: ExecutionId, worker_id: WorkerId) -> Result<Option<Claimed>> {
-        let claimed = self.hot.claim(Claim { id, worker_id }).await?;
+        let asked = self.hot.claim(Claim { id, worker_id }).await;
+        metrics::claimed(match &asked {
+            Ok(Some(_)) => metrics::Claim::Won,
+            Ok(None) => metrics::Claim::Lost,
+            Err(_) => metrics::Claim::Failed,
+        });
+        let claimed = asked?;
         if let Some(run) = &claimed {
+            metrics::waited(run.kind, run.started_at - run.due_at);
             self.publish(&topics::execution(id), &ExecutionEvent::Status { status: Status::Running });
             self.announce_history(run.scope, id, Status::Running, &run.workflow_name, run.executed_by);
         }
@@ -169,7 +181,8 @@ impl App {
         let (result, result_object) = match ending.result {
             Some(text) if text.len() > self.limits.inline_result_bytes => {
                 let key = format!("results/{}/{}.json", claimed.id, claimed.attempt);
-                self.doors.objects.put(&key, text.into()).await.map_err(|error| {
+                let bytes = Bytes::from_owner(<Arc<[u8]>>::from(text));
+                self.doors.objects.put(&key, bytes).await.map_err(|error| {
                     Error::unavailable("the result cannot be stored now").with_source(error)
                 })?;
                 (None, Some(key))
@@ -198,6 +211,8 @@ impl App {
         };
         let outcome = self.hot.finish(finish).await?;
         if outcome == Guarded::Written {
+            metrics::finished(claimed.kind, ending.status);
+            metrics::ran(claimed.kind, duration_ms);
             self.announce_end(claimed.id, ending.status);
             let name = &claimed.workflow_name;
             self.announce_history(claimed.scope, claimed.id, ending.status, name, claimed.executed_by);
@@ -221,6 +236,7 @@ impl App {
         let retried =
             self.doors.store.retry_execution(id, attempt, now + delay, reason, last_sequence, now).await?;
         if retried {
+            metrics::retried(Cause::of(reason));
             self.publish(&topics::execution(id), &ExecutionEvent::Status { status: Status::Pending });
             self.wake_relay();
         }
@@ -316,10 +332,13 @@ impl App {
         };
         tracing::warn!(execution.id = %lost.id, attempt = lost.attempt, worker.id = %lost.worker_id, "its worker is gone");
         self.publish(&topics::execution(lost.id), &ExecutionEvent::Log { sequence });
+        metrics::reaped(status == Status::Pending);
         if status == Status::Pending {
+            metrics::retried(Cause::WorkerLost);
             self.publish(&topics::execution(lost.id), &ExecutionEvent::Status { status });
             self.wake_relay();
         } else {
+            metrics::finished(lost.kind, status);
             self.announce_end(lost.id, status);
             self.announce_history(lost.scope, lost.id, status, &lost.workflow_name, lost.executed_by);
         }

@@ -15,6 +15,8 @@ pub enum Kind {
     Forbidden,
     /// There is no such object, or it is another tenant's (404).
     NotFound,
+    /// It was there and is gone for good (410).
+    Gone,
     /// The object's state does not allow it (409).
     Conflict,
     /// A bound was crossed (413).

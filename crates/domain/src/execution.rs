@@ -8,7 +8,7 @@ use crate::{
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -258,6 +258,8 @@ pub struct Claimed {
     pub timeout_seconds: i32,
     /// When it is tried again.
     pub retry_policy: Option<RetryPolicy>,
+    /// Since when it could have been claimed: its acceptance, or the time before which it was not to begin.
+    pub due_at: DateTime<Utc>,
     /// When it was claimed.
     pub started_at: DateTime<Utc>,
     /// Highest log sequence stored by an earlier attempt.
@@ -274,7 +276,7 @@ pub struct Finish {
     /// The terminal status; a run in `Cancelling` keeps the end that came first.
     pub status: Status,
     /// Result as JSON text, up to the inline limit.
-    pub result: Option<String>,
+    pub result: Option<Arc<str>>,
     /// Object-store key of a larger result.
     pub result_object: Option<String>,
     /// Size of the result in bytes.
@@ -358,6 +360,8 @@ pub struct Execution {
     pub result: Option<String>,
     /// Object-store key of a large result.
     pub result_object: Option<String>,
+    /// Size of the result in bytes; 0 before the end and without one.
+    pub result_bytes: i64,
     /// How the result is shown.
     pub result_type: ResultType,
     /// Class of the error.

@@ -15,6 +15,7 @@ pub mod execution;
 pub mod ids;
 pub mod json;
 pub mod messages;
+pub mod metric;
 pub mod organization;
 pub mod parameters;
 pub mod policy;

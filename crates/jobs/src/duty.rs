@@ -1,6 +1,7 @@
 //! A duty that one of several workers has: a lease in the store, renewed well before it ends and asked for no more often.
 
-use crate::{Worker, chrono_duration};
+use crate::{Worker, chrono_duration, metrics};
+use ::metrics::Gauge;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -10,18 +11,24 @@ const LEASE: Duration = Duration::from_secs(6);
 const RENEW: Duration = Duration::from_secs(3);
 
 /// One duty of this worker.
-#[derive(Debug)]
 pub(crate) struct Duty {
     name: &'static str,
     held_until: Option<Instant>,
     ask_at: Instant,
     /// When the store last did not answer.
     unanswered_at: Option<Instant>,
+    shown: Gauge,
 }
 
 impl Duty {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, held_until: None, ask_at: Instant::now(), unanswered_at: None }
+        Self {
+            name,
+            held_until: None,
+            ask_at: Instant::now(),
+            unanswered_at: None,
+            shown: metrics::duty(name),
+        }
     }
 
     /// Whether this worker has the duty now.
@@ -44,7 +51,9 @@ impl Duty {
                 }
             }
         }
-        self.held_until.is_some_and(|until| now < until)
+        let is_mine = self.held_until.is_some_and(|until| now < until);
+        self.shown.set(u8::from(is_mine));
+        is_mine
     }
 
     /// Whether the store has answered for as long as this, as far as this duty knows.

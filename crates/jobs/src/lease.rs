@@ -1,6 +1,6 @@
 //! The worker's lease, and what comes with its period: cancels that a lost message would have left running.
 
-use crate::{Worker, chrono_duration};
+use crate::{Worker, chrono_duration, metrics};
 use bifrost_app::worker::Known;
 use bifrost_domain::{
     error::Error,
@@ -53,6 +53,7 @@ pub(crate) async fn run(worker: Arc<Worker>, slots: usize, next_id: impl Fn() ->
                 }
             }
             Ok(false) => {
+                metrics::lease_lost();
                 tracing::error!(worker.id = %worker.id(), "the lease ended; its runs are ended and the worker registers anew");
                 for run in &worker.running {
                     let _ = run.value().send(Stop::Shutdown);

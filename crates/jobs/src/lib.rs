@@ -12,6 +12,7 @@
 //! | `relay` | the elected dispatcher of waiting rows |
 //! | `upkeep` | the elected reaper, partitions, and what else is periodic |
 //! | `catalog` | keeps the catalog equal to the workspace |
+//! | `metrics` | what the worker measures |
 //!
 //! To add a background duty: a file with an `async fn run(worker, stop)`, and a line in [`Worker::start`].
 
@@ -21,6 +22,7 @@ mod consumers;
 mod duty;
 mod lease;
 mod log_sink;
+pub mod metrics;
 mod relay;
 mod run;
 mod upkeep;
@@ -124,6 +126,7 @@ impl Worker {
             workspace,
             settings,
         });
+        metrics::register(slots);
         worker.register(slots).await?;
         worker.duties.spawn(lease::run(worker.clone(), slots, next_id));
         worker.duties.spawn(lease::watch_cancels(worker.clone()));

@@ -1,5 +1,6 @@
 //! The log of one run: numbers lines on arrival, bounds them, and stores them in batches, one in flight.
 
+use crate::metrics::{self, Lines};
 use bifrost_app::{App, worker::Outcome};
 use bifrost_domain::{
     error::Result,
@@ -129,6 +130,7 @@ impl LogSink {
         for line in lines {
             if self.written >= self.bounds.lines {
                 self.dropped += 1;
+                metrics::lines(Lines::Dropped, 1);
                 continue;
             }
             self.written += 1;
@@ -207,7 +209,11 @@ async fn write<F: Future<Output = Result<Outcome>> + Send>(
     let mut replaced = false;
     while let Some(mut lines) = parts.pop() {
         match write_patiently(&store, LogBatch { id, attempt, lines: lines.clone() }).await {
-            Ok(Outcome::Written) => replaced = false,
+            Ok(Outcome::Written) => {
+                let outcome = if replaced { Lines::Refused } else { Lines::Stored };
+                metrics::lines(outcome, lines.len());
+                replaced = false;
+            }
             Ok(Outcome::Stale) => {
                 tracing::warn!(execution.id = %id, attempt, "log lines of an older attempt were dropped");
                 return Outcome::Stale;

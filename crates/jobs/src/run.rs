@@ -4,6 +4,7 @@ use crate::{
     Worker,
     call::{NoCall, call_of},
     log_sink::{Bounds, LogSink},
+    metrics::Running,
     variables::Variables,
 };
 use bifrost_app::worker::{Ending, Outcome};
@@ -35,6 +36,7 @@ struct Registered<'a> {
     id: ExecutionId,
     /// Its end is in the store, or is another attempt's business.
     is_concluded: bool,
+    _counted: Running,
 }
 
 impl Drop for Registered<'_> {
@@ -49,7 +51,7 @@ impl Drop for Registered<'_> {
 pub(crate) async fn run(worker: &Arc<Worker>, claimed: Claimed) {
     let (stop, stopped) = watch::channel(Stop::No);
     worker.running.insert(claimed.id, stop);
-    let mut registered = Registered { worker, id: claimed.id, is_concluded: false };
+    let mut registered = Registered { worker, id: claimed.id, is_concluded: false, _counted: Running::enter() };
     let bounds = Bounds { lines: worker.settings.log_max_lines, line_bytes: worker.settings.log_line_bytes };
     let mut log =
         LogSink::new(worker.app.clone(), claimed.id, claimed.attempt, claimed.last_sequence, bounds);
@@ -330,6 +332,7 @@ mod tests {
                 max_delay_seconds: 60.0,
                 retry_on: None,
             }),
+            due_at: bifrost_domain::clock::Clock::now(&bifrost_domain::clock::SystemClock),
             started_at: bifrost_domain::clock::Clock::now(&bifrost_domain::clock::SystemClock),
             last_sequence: 0,
         };

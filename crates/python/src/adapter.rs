@@ -7,6 +7,7 @@ use crate::{
     inspector::InspectorProcess,
     interpreter::Interpreter,
     lease::Lease,
+    metrics,
     pool::Pool,
     reuse::Reuse,
     run::Run,
@@ -95,6 +96,7 @@ impl PythonAdapter {
         if let Some(workspace) = &mut settings.workspace_dir {
             *workspace = std::path::absolute(&*workspace).map_err(Error::files(&*workspace))?;
         }
+        metrics::register();
         let interpreter = Interpreter::find(&settings.python).await?;
         let runtime = files::install(&data)?;
         let temp = TempRoot::create(&data.join("temp"), &clock).map_err(Error::files(data.join("temp")))?;

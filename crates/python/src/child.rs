@@ -8,6 +8,7 @@ use crate::{
     frames::{FrameBuffer, FrameError},
     lease::Lease,
     messages::{FromChild, decode},
+    metrics,
     settings::Limits,
     sys,
     zygote::{Exit, Fork, Forked, ZygoteLink},
@@ -25,7 +26,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -80,6 +81,16 @@ impl Nursery {
 
     /// Forks a child, under its own uid when `own_uid`, and waits until it can take a call.
     pub(crate) async fn fork(&self, zygote: &ZygoteLink, own_uid: bool) -> Result<Child, String> {
+        let started = Instant::now();
+        let forked = self.fork_one(zygote, own_uid).await;
+        match &forked {
+            Ok(_) => metrics::forked(started.elapsed()),
+            Err(_) => metrics::fork_failed(),
+        }
+        forked
+    }
+
+    async fn fork_one(&self, zygote: &ZygoteLink, own_uid: bool) -> Result<Child, String> {
         let mut limits = self.limits;
         if !own_uid {
             // The kernel counts processes per uid: shared with the worker's user it would hit the innocent.

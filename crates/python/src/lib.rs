@@ -26,6 +26,7 @@ mod inspector;
 mod interpreter;
 mod lease;
 pub mod messages;
+pub mod metrics;
 mod pool;
 mod reuse;
 mod run;

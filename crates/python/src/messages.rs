@@ -108,8 +108,8 @@ struct ResultPayload<'a> {
     error_message: Option<String>,
     #[serde(default)]
     user_message: Option<String>,
-    #[serde(default)]
-    variables: Option<Map<String, Value>>,
+    #[serde(borrow, default)]
+    variables: Option<&'a RawValue>,
     #[serde(default)]
     time_saved: f64,
     #[serde(default)]
@@ -181,19 +181,23 @@ impl ResultPayload<'_> {
         if !claimed.contains(&self.status) {
             return Err(format!("a run does not end as {}", self.status));
         }
+        // Kept as text: a result of megabytes would take many times its size as a value.
         let result = match self.result.map(RawValue::get) {
             None => None,
-            Some(raw) if text::inspect_raw(raw)? => {
-                let mut value: Value = serde_json::from_str(raw).map_err(|error| error.to_string())?;
-                text::clean_value(&mut value);
-                Some(value.to_string())
+            Some(raw) if text::inspect_raw(raw)? => Some(text::rewrite_raw(raw)?.into()),
+            Some(raw) => Some(raw.into()),
+        };
+        let mut variables: Option<Map<String, Value>> = match self.variables.map(RawValue::get) {
+            None => None,
+            Some(raw) if raw.len() > Kind::Variables.limit() => {
+                return Err(format!("{} bytes of variables", raw.len()));
             }
-            Some(raw) => Some(raw.to_owned()),
+            Some(raw) => serde_json::from_str(raw).map_err(|error| error.to_string())?,
         };
         for field in [&mut self.error_type, &mut self.error_message, &mut self.user_message] {
             field.iter_mut().for_each(text::clean);
         }
-        self.variables.iter_mut().for_each(text::clean_map);
+        variables.iter_mut().for_each(text::clean_map);
         Ok(Returned {
             status: self.status,
             result,
@@ -201,7 +205,7 @@ impl ResultPayload<'_> {
             error_type: self.error_type,
             error_message: self.error_message,
             user_message: self.user_message,
-            variables: self.variables,
+            variables,
             time_saved: self.time_saved,
             value: self.value,
         })
@@ -274,6 +278,10 @@ mod tests {
             (
                 Kind::Result,
                 format!(r#"{{"status":"Success","result":{}{}}}"#, "[".repeat(101), "]".repeat(101)),
+            ),
+            (
+                Kind::Result,
+                format!(r#"{{"status":"Success","variables":{{"v":"{}"}}}}"#, "x".repeat(Kind::Variables.limit())),
             ),
             (Kind::Log, r#"{"lines":[[1,"LOUD","x",null]]}"#.to_owned()),
             (Kind::Log, "[]".to_owned()),

@@ -5,6 +5,7 @@
 
 use crate::{
     child::{Child, Nursery},
+    metrics,
     supervisor::{Ready, State},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -162,6 +163,7 @@ impl Pool {
         }
         self.slots.close();
         self.lock().clear();
+        metrics::stock(0);
     }
 
     async fn fill(&self) -> Result<(), String> {
@@ -176,11 +178,15 @@ impl Pool {
         while let Some(child) = forks.next().await {
             self.lock().push_back(child?);
         }
+        metrics::stock(self.len());
         Ok(())
     }
 
     fn pop(&self) -> Option<Child> {
-        self.lock().pop_front()
+        let mut stock = self.lock();
+        let child = stock.pop_front();
+        metrics::stock(stock.len());
+        child
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Child>> {

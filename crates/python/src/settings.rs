@@ -77,7 +77,7 @@ impl PythonSettings {
             stock: None,
             grace: Duration::from_secs(3),
             line_bytes: 32 * 1024,
-            result_bytes: 48 * 1024 * 1024,
+            result_bytes: 60 * 1024 * 1024,
             variables_bytes: 256 * 1024,
             limits: Limits::default(),
             reuse_max_runs: 1000,

@@ -4,6 +4,7 @@
 use crate::{
     files::closed_to_others,
     lease::Lease,
+    metrics,
     zygote::{Start, Zygote, ZygoteLink},
 };
 use bifrost_domain::ports::python::RuntimeInfo;
@@ -71,6 +72,7 @@ impl Supervisor {
             self.start.preload = self.preload.borrow_and_update().iter().cloned().collect();
             match Zygote::start(&self.start, generation).await {
                 Ok(zygote) => {
+                    metrics::zygote_started(true);
                     let begun = Instant::now();
                     self.announce(&zygote);
                     let mut serving = zygotes.spawn(zygote.serve(Arc::clone(&self.lease), self.stop.clone()));
@@ -90,6 +92,7 @@ impl Supervisor {
                     }
                 }
                 Err(error) => {
+                    metrics::zygote_started(false);
                     let reason = error.chain();
                     tracing::error!(%reason, "the zygote did not start, it is tried again");
                     self.state.send_replace(State::Failed(reason));

@@ -8,6 +8,7 @@ use crate::{
     frames::{FrameBuffer, FrameError, Kind, encode},
     lease::Lease,
     messages::{FromChild, Usage, decode, encode_reply},
+    metrics,
 };
 use bifrost_domain::ports::python::{
     CallContext, Event, Returned, SdkError, SdkErrorKind, SdkReply, SdkRequest, SdkService, Stop,
@@ -174,6 +175,7 @@ impl Talk<'_> {
             asked = self.asked() => asked,
         };
         let first = *cause.get_or_init(|| first);
+        metrics::stopped(first);
         let reason = match first {
             Cause::Cancel => "cancelled",
             Cause::Timeout => "timeout",

@@ -3,8 +3,9 @@
 //! One type serves submit, claim, finish and logs. A batch that fails for its data is cut in halves until only the culprit
 //! fails; a batch that fails because the database is away fails as a whole, and each caller decides about trying again.
 
-use crate::Error;
+use crate::{Error, metrics::Batches};
 use async_trait::async_trait;
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 /// Writes many items with one commit.
@@ -43,8 +44,13 @@ impl<I, O> std::fmt::Debug for Entry<I, O> {
 }
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Coalescer<I, O> {
-    /// Starts the writing task. `max_batch` bounds a commit; callers wait when two batches are queued.
-    pub fn spawn<W: BatchWriter<Item = I, Output = O>>(mut writer: W, max_batch: usize) -> Self {
+    /// Starts the writing task. `name` is what its metrics are labelled with. `max_batch` bounds a commit; callers wait when two batches are queued.
+    pub fn spawn<W: BatchWriter<Item = I, Output = O>>(
+        name: &'static str,
+        mut writer: W,
+        max_batch: usize,
+    ) -> Self {
+        let measured = Batches::of(name);
         let (entries, mut queue) = mpsc::channel::<Entry<I, O>>(max_batch * 2);
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(max_batch);
@@ -53,7 +59,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Coalescer<I, O> {
                 let (items, replies): (Vec<I>, Vec<_>) =
                     batch.drain(..).map(|entry| (entry.item, entry.reply)).unzip();
                 let mut outcomes: Vec<Option<Result<O, Error>>> = items.iter().map(|_| None).collect();
-                let is_away = write_bisecting(&mut writer, &items, &mut outcomes).await;
+                let is_away = write_bisecting(&mut writer, &measured, &items, &mut outcomes).await;
                 if std::mem::replace(&mut was_away, is_away) && !is_away {
                     tracing::info!("batches are written again: the database is back");
                 }
@@ -80,13 +86,20 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Coalescer<I, O> {
 /// Writes all of it, as far as it can be written; whether the database is away.
 async fn write_bisecting<W: BatchWriter>(
     writer: &mut W,
+    measured: &Batches,
     items: &[W::Item],
     outcomes: &mut [Option<Result<W::Output, Error>>],
 ) -> bool {
     let mut work: Vec<_> = std::iter::once(0..items.len()).collect();
     while let Some(range) = work.pop() {
         let part: Vec<&W::Item> = items[range.clone()].iter().collect();
-        match writer.write(&part).await {
+        let started = Instant::now();
+        let written = writer.write(&part).await;
+        match &written {
+            Ok(_) => measured.wrote(part.len(), started.elapsed()),
+            Err(_) => measured.failed(),
+        }
+        match written {
             Ok(outputs) => {
                 for (slot, output) in outcomes[range].iter_mut().zip(outputs) {
                     *slot = Some(Ok(output));
@@ -149,7 +162,7 @@ mod tests {
         let batches = Arc::new(Mutex::new(Vec::new()));
         let gate = Arc::new(tokio::sync::Semaphore::new(permits));
         let writer = Recorder { batches: batches.clone(), gate: gate.clone() };
-        (Coalescer::spawn(writer, 64), batches, gate)
+        (Coalescer::spawn("test", writer, 64), batches, gate)
     }
 
     #[tokio::test]

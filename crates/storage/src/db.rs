@@ -35,7 +35,28 @@ pub enum Target {
 #[derive(Debug, Clone)]
 pub(crate) enum Pools {
     Postgres(PgPool),
-    Sqlite { write: SqlitePool },
+    Sqlite { write: SqlitePool, read: SqlitePool },
+}
+
+/// The connections of one pool at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// `main`, or for SQLite `write` and `read`.
+    pub pool: &'static str,
+    /// Connections that are lent.
+    pub used: u32,
+    /// Connections that wait for somebody.
+    pub idle: u32,
+    /// Connections at most.
+    pub most: u32,
+}
+
+impl PoolUse {
+    fn of<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> Self {
+        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+        let most = pool.options().get_max_connections();
+        Self { pool: name, used: pool.size().saturating_sub(idle), idle, most }
+    }
 }
 
 /// An open database. Cheap to clone.
@@ -125,8 +146,8 @@ impl Db {
         sqlx::query("PRAGMA user_version = 1").execute(&write).await?;
         Ok(Self {
             writer: SqlxSqliteConnector::from_sqlx_sqlite_pool(write.clone()),
-            reader: SqlxSqliteConnector::from_sqlx_sqlite_pool(read),
-            pools: Pools::Sqlite { write },
+            reader: SqlxSqliteConnector::from_sqlx_sqlite_pool(read.clone()),
+            pools: Pools::Sqlite { write, read },
         })
     }
 
@@ -134,6 +155,15 @@ impl Db {
     #[must_use]
     pub fn is_postgres(&self) -> bool {
         matches!(self.pools, Pools::Postgres(_))
+    }
+
+    /// How many connections are in use. The batch writers' own connections on PostgreSQL are not of the pool.
+    #[must_use]
+    pub fn pool_use(&self) -> Vec<PoolUse> {
+        match &self.pools {
+            Pools::Postgres(pool) => vec![PoolUse::of("main", pool)],
+            Pools::Sqlite { write, read } => vec![PoolUse::of("write", write), PoolUse::of("read", read)],
+        }
     }
 
     pub(crate) fn backend(&self) -> DbBackend {

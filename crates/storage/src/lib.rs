@@ -20,6 +20,7 @@ pub mod error;
 pub mod executions;
 pub mod forms;
 pub mod leases;
+pub mod metrics;
 pub mod organizations;
 pub mod sessions;
 pub mod settings;

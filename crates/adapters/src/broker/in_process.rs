@@ -3,7 +3,7 @@
 //! Nothing survives the process; nothing has to: the pending row is the outbox, and the relay publishes it again.
 //! Each subscription has a task that is woken by publishes, verdicts and the end of its receiver; nothing polls.
 
-use crate::lock::lock;
+use crate::{lock::lock, metrics};
 use async_trait::async_trait;
 use bifrost_domain::ports::broker::{
     Broker, Connection, DeadLetter, Delivery, Error, Queue, Settle, Subscription, Verdict,
@@ -69,12 +69,32 @@ impl InProcess {
     /// An empty broker whose queues refuse more than `capacity` messages each.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
+        metrics::broker_connected(true);
         Self {
             queues: Mutex::default(),
             capacity,
             connection: watch::Sender::new(Connection::Up(1)),
             tasks: Mutex::new(Some(mpsc::channel(1))),
         }
+    }
+
+    fn put(&self, queue: &Queue, body: Bytes) -> Result<(), Error> {
+        super::check_body(&body)?;
+        let slot = self.slot(queue)?;
+        {
+            let mut held = lock(&slot.held);
+            if held.ready.len() + held.unsettled >= self.capacity {
+                return Err(Error::Refused(format!(
+                    "queue `{}` is full ({} messages)",
+                    queue.0, self.capacity
+                )));
+            }
+            let number = held.published;
+            held.published += 1;
+            held.ready.push_back(Message { number, body, redelivered: false });
+        }
+        slot.waiting.notify_waiters();
+        Ok(())
     }
 
     fn slot(&self, queue: &Queue) -> Result<Arc<Slot>, Error> {
@@ -92,22 +112,9 @@ fn closed() -> Error {
 #[async_trait]
 impl Broker for InProcess {
     async fn publish(&self, queue: &Queue, body: Bytes) -> Result<(), Error> {
-        super::check_body(&body)?;
-        let slot = self.slot(queue)?;
-        {
-            let mut held = lock(&slot.held);
-            if held.ready.len() + held.unsettled >= self.capacity {
-                return Err(Error::Refused(format!(
-                    "queue `{}` is full ({} messages)",
-                    queue.0, self.capacity
-                )));
-            }
-            let number = held.published;
-            held.published += 1;
-            held.ready.push_back(Message { number, body, redelivered: false });
-        }
-        slot.waiting.notify_waiters();
-        Ok(())
+        let outcome = self.put(queue, body);
+        metrics::published(&outcome);
+        outcome
     }
 
     async fn subscribe(&self, queue: &Queue, prefetch: u16) -> Result<Subscription, Error> {
@@ -144,6 +151,7 @@ impl Broker for InProcess {
     }
 
     async fn close(&self) {
+        metrics::broker_connected(false);
         self.connection.send_replace(Connection::Down);
         let tasks = lock(&self.tasks).take();
         if let Some((alive, mut ended)) = tasks {

@@ -1,6 +1,6 @@
 //! The subscribers of this process: who listens to which topic, each with a bounded buffer.
 
-use crate::lock::lock;
+use crate::{lock::lock, metrics};
 use bifrost_domain::ports::bus::Signal;
 use std::{
     collections::HashMap,
@@ -41,6 +41,9 @@ impl Subscriber {
         }
         self.overflowed = free < 2;
         let signal = if self.overflowed { Signal::Missed } else { signal.clone() };
+        if signal == Signal::Missed {
+            metrics::bus_missed();
+        }
         let _ = self.signals.try_send(signal);
     }
 }

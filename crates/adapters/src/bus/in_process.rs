@@ -1,6 +1,7 @@
 //! Live events within one process.
 
 use super::fanout::Fanout;
+use crate::metrics;
 use async_trait::async_trait;
 use bifrost_domain::ports::bus::{Bus, Error, MAX_EVENT, Signal, Subscription};
 use bytes::Bytes;
@@ -16,6 +17,7 @@ impl InProcess {
     /// A bus without subscribers.
     #[must_use]
     pub fn new() -> Self {
+        metrics::bus_connected(true);
         Self::default()
     }
 }
@@ -23,6 +25,7 @@ impl InProcess {
 #[async_trait]
 impl Bus for InProcess {
     fn publish(&self, topic: &str, event: Bytes) {
+        metrics::bus_sent(1);
         let signal = if event.len() > MAX_EVENT { Signal::Missed } else { Signal::Event(event) };
         self.fanout.send(topic, &signal);
     }

@@ -5,10 +5,16 @@
 
 use super::key;
 use async_trait::async_trait;
-use bifrost_domain::ports::objects::{Error, Objects};
+use bifrost_domain::ports::objects::{Error, Objects, Pieces};
 use bytes::Bytes;
-use object_store::{ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
-use std::sync::atomic::{AtomicU64, Ordering};
+use futures::{StreamExt, TryStreamExt};
+use object_store::{
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path,
+};
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// The object store in a folder.
 #[derive(Debug)]
@@ -31,6 +37,10 @@ impl Folder {
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Failed(error.into())
+}
+
+fn outside() -> Error {
+    failed("the range does not lie inside of the object")
 }
 
 fn path(key: &str) -> Result<Path, Error> {
@@ -56,6 +66,23 @@ impl Objects for Folder {
         let path = path(key)?;
         let found = self.store.get(&path).await.map_err(refine)?;
         found.bytes().await.map_err(refine)
+    }
+
+    async fn size(&self, key: &str) -> Result<u64, Error> {
+        Ok(self.store.head(&path(key)?).await.map_err(refine)?.size)
+    }
+
+    async fn read(&self, key: &str, range: Range<u64>) -> Result<Pieces, Error> {
+        let path = path(key)?;
+        if range.is_empty() {
+            // No store has a word for nothing.
+            let size = self.size(key).await?;
+            return if range.start <= size { Ok(futures::stream::empty().boxed()) } else { Err(outside()) };
+        }
+        let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+        let found = self.store.get_opts(&path, options).await.map_err(refine)?;
+        // A range that reaches over the end would be cut silently.
+        if found.range == range { Ok(found.into_stream().map_err(refine).boxed()) } else { Err(outside()) }
     }
 
     async fn delete(&self, key: &str) -> Result<(), Error> {

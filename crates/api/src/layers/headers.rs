@@ -32,6 +32,20 @@ pub(crate) async fn security(request: Request, next: Next) -> Response {
     response
 }
 
+/// Takes the promise of sameness in every byte from an entity tag whose body was compressed on the way out (RFC 9110, 8.8.1).
+pub(crate) async fn weaken_compressed(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if response.headers().contains_key(header::CONTENT_ENCODING)
+        && let Some(header::Entry::Occupied(mut tag)) =
+            response.headers_mut().try_entry(header::ETAG).ok()
+        && !tag.get().as_bytes().starts_with(b"W/")
+        && let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.get().as_bytes()].concat())
+    {
+        tag.insert(weak);
+    }
+    response
+}
+
 /// The origins of the settings may call with cookies, and any origin without them when the settings say so; others get no
 /// permission. `None` without such origins.
 pub(crate) fn cors(settings: &ApiSettings) -> Option<CorsLayer> {
@@ -56,6 +70,9 @@ pub(crate) fn cors(settings: &ApiSettings) -> Option<CorsLayer> {
         HeaderName::from_static("x-bifrost-key"),
         HeaderName::from_static("idempotency-key"),
         HeaderName::from_static("last-event-id"),
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_NONE_MATCH,
         HeaderName::from_static("prefer"),
     ];
     Some(
@@ -68,6 +85,9 @@ pub(crate) fn cors(settings: &ApiSettings) -> Option<CorsLayer> {
                 HeaderName::from_static("x-request-id"),
                 HeaderName::from_static("x-continuation-token"),
                 header::RETRY_AFTER,
+                header::ETAG,
+                header::ACCEPT_RANGES,
+                header::CONTENT_RANGE,
             ])
             .max_age(std::time::Duration::from_secs(600)),
     )

@@ -1,7 +1,7 @@
 //! One channel of a live connection: follows the bus, reads the store, sends what is new.
 
 use super::messages::ServerMessage;
-use crate::state::ApiState;
+use crate::{routes::executions::result_url, state::ApiState};
 use bifrost_domain::{
     error::{Error, Result},
     ids::ExecutionId,
@@ -206,11 +206,13 @@ impl Follow {
         }
         self.status = Some(execution.status);
         let result = execution.result.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let result_url = result_url(&execution);
         let error = if self.visibility.internal() { execution.error_message } else { execution.user_message };
         self.send(ServerMessage::ExecutionUpdate {
             execution_id: self.id,
             status: execution.status.as_str(),
             result,
+            result_url,
             duration_ms: execution.duration_ms,
             error,
         })

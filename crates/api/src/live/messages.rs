@@ -54,6 +54,9 @@ pub(super) enum ServerMessage {
         status: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         result: Option<Value>,
+        /// Where a result over 2 MiB is read.
+        #[serde(rename = "resultUrl", skip_serializing_if = "Option::is_none")]
+        result_url: Option<String>,
         #[serde(rename = "durationMs", skip_serializing_if = "Option::is_none")]
         duration_ms: Option<i64>,
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,9 @@
 //! Beginning a session with a password, and going on with it.
 
 use super::{Auth, Client, TokenPair, tokens::invalid};
+use crate::metrics;
 use bifrost_domain::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     user::{Email, SessionState, User, UserType},
 };
 use bifrost_storage::{
@@ -30,6 +31,22 @@ impl Auth {
     /// # Errors
     /// Unauthenticated; invalid when a text is longer than 1024 bytes; unavailable when the store is away.
     pub async fn login(&self, username: &str, password: SecretString, client: &Client) -> Result<TokenPair> {
+        let outcome = self.check_and_begin(username, password, client).await;
+        match &outcome {
+            Ok(_) => metrics::signed_in(true),
+            // A database that is away refuses nobody.
+            Err(error) if error.kind == Kind::Unauthenticated => metrics::signed_in(false),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    async fn check_and_begin(
+        &self,
+        username: &str,
+        password: SecretString,
+        client: &Client,
+    ) -> Result<TokenPair> {
         for (path, length) in [("username", username.len()), ("password", password.expose_secret().len())] {
             if length > MAX_INPUT_BYTES {
                 return Err(Error::invalid(

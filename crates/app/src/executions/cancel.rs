@@ -1,6 +1,6 @@
 //! Asks for the end of an execution.
 
-use crate::App;
+use crate::{App, metrics};
 use bifrost_domain::{
     error::{Error, Result},
     execution::Status,
@@ -28,6 +28,7 @@ impl App {
         let outcome = self.doors.store.cancel_execution(id, caller.user_id, now).await?;
         match outcome.ok_or_else(|| Error::not_found("execution"))? {
             CancelOutcome::Cancelled => {
+                metrics::finished(found.kind, Status::Cancelled);
                 self.announce_end(id, Status::Cancelled);
                 announce(Status::Cancelled);
                 Ok(Status::Cancelled)

@@ -2,8 +2,10 @@
 
 mod cancel;
 mod read;
+mod result;
 mod submit;
 
-pub use read::{LogPage, Output, View};
+pub use read::{LogPage, View};
+pub use result::{Output, Pieces};
 pub(crate) use submit::no_python;
 pub use submit::{Submission, Submit, What};

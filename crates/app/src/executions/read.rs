@@ -3,13 +3,12 @@
 use crate::App;
 use bifrost_domain::{
     error::{Error, Result},
-    execution::{Execution, LogLevel, LogLine, ResultType, Status},
+    execution::{Execution, LogLevel, LogLine},
     ids::ExecutionId,
     policy::{self, Caller, Visibility},
     scope::Scope,
 };
 use bifrost_storage::executions::{Filter, LogFilter};
-use bytes::Bytes;
 use serde_json::Value;
 
 /// Lines of one page of a log at most.
@@ -42,17 +41,6 @@ pub struct LogPage {
     pub next_after: i64,
     /// Whether there are more now.
     pub has_more: bool,
-}
-
-/// The result of an execution.
-#[derive(Debug, Clone)]
-pub struct Output {
-    /// JSON text; `None` when there is no result.
-    pub json: Option<Bytes>,
-    /// How it is shown.
-    pub result_type: ResultType,
-    /// Where the execution stands.
-    pub status: Status,
 }
 
 impl App {
@@ -122,22 +110,6 @@ impl App {
             for_caller(execution, &visibility);
         }
         Ok(executions)
-    }
-
-    /// The whole result.
-    ///
-    /// # Errors
-    /// As [`App::find_execution`]; unavailable when the object store is away.
-    pub async fn execution_result(&self, caller: &Caller, id: ExecutionId) -> Result<Output> {
-        let (mut execution, _) = self.find_execution(caller, id).await?;
-        let json = match (execution.result.take(), &execution.result_object) {
-            (Some(text), _) => Some(Bytes::from(text)),
-            (None, Some(key)) => Some(self.doors.objects.get(key).await.map_err(|error| {
-                Error::unavailable("the result cannot be read from the object store now").with_source(error)
-            })?),
-            (None, None) => None,
-        };
-        Ok(Output { json, result_type: execution.result_type, status: execution.status })
     }
 
     /// A page of the log.

@@ -1,6 +1,6 @@
 //! Accepts an execution: policy, parameters, one row, dispatch; and waits for synchronous callers.
 
-use crate::App;
+use crate::{App, metrics};
 use bifrost_domain::{
     definition::{ExecutionMode, Severity},
     error::{Error, Field, Kind as ErrorKind, Result},
@@ -178,6 +178,7 @@ impl App {
         execution.dispatched_at = direct.then_some(execution.created_at);
         self.hot.submit(execution).await?;
         drop(grant);
+        metrics::submitted(kind);
         self.announce_history(scope, id, status, &workflow_name, executed_by);
         if direct {
             self.publish_soon(kind, id);

@@ -190,7 +190,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     plain(WORKER, "LOG_MAX_LINES", "100000", "Log lines kept of one run, 1 to 10000000."),
     plain(WORKER, "LOG_MAX_LINE_BYTES", "32768", "Longest log line of a run in bytes, 256 to 524288."),
-    plain(WORKER, "RESULT_MAX_BYTES", "50331648", "Largest result of a run in bytes, 1024 to 62914560."),
+    plain(WORKER, "RESULT_MAX_BYTES", "62914560", "Largest result of a run in bytes, 1024 to 62914560."),
     plain(
         WORKER,
         "WORKER_LEASE_SECONDS",

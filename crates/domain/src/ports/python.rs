@@ -158,8 +158,8 @@ pub trait SdkService: Send + Sync + 'static {
 pub struct Returned {
     /// Terminal status claimed by the child.
     pub status: crate::execution::Status,
-    /// The result as compact JSON text, or `None`.
-    pub result: Option<String>,
+    /// The result as compact JSON text, or `None`. Shared: it may have megabytes.
+    pub result: Option<Arc<str>>,
     /// `json`, `html` or `text`.
     pub result_type: crate::execution::ResultType,
     /// Name of the exception's class.

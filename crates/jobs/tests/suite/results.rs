@@ -2,6 +2,8 @@
 
 use bifrost_domain::execution::{LogLevel, Status};
 use bifrost_test_support::{World, in_both_worlds};
+use bytes::Bytes;
+use futures::TryStreamExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -39,9 +41,12 @@ async fn a_large_result_reads_back_identical(world: Arc<World>) {
         let run = world.execute("large", json!({"size": size})).await;
         assert_eq!(run.status, Status::Success, "{size}");
         assert_eq!((run.result.is_none(), run.result_object.is_some()), (apart, apart), "{size}");
-        let output = world.app.execution_result(&world.caller, run.id).await.expect("read");
-        let read: Value = serde_json::from_slice(&output.json.expect("a result")).expect("json");
+        let output = world.app.execution_result(&world.caller, run.id).await.expect("found");
+        let pieces = world.app.read_result(&output, 0..output.size).await.expect("opened");
+        let text: Vec<Bytes> = pieces.try_collect().await.expect("read");
+        let read: Value = serde_json::from_slice(&text.concat()).expect("json");
         assert!(read == expected(size), "{size}: the result differs");
+        assert_eq!(run.result_bytes, i64::try_from(output.size).expect("a size"));
     }
 }
 

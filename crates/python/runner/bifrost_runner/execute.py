@@ -55,7 +55,7 @@ class Run:
         self.masked: list[str] = call.get("masked") or []
         limits = call.get("limits") or {}
         self.line_bytes = int(limits.get("line_bytes") or 32768)
-        self.result_bytes = int(limits.get("result_bytes") or 48 << 20)
+        self.result_bytes = int(limits.get("result_bytes") or 60 << 20)
         self.variables_bytes = int(limits.get("variables_bytes") or 262144)
         self.context = _make_context(call.get("context") or {})
         self.execution: Execution | None = None

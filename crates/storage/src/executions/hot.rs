@@ -63,16 +63,16 @@ impl HotPath {
         let db: &Db = store.db();
         match &db.pools {
             Pools::Postgres(pool) => Self {
-                submit: Coalescer::spawn(postgres::Submit::new(pool.clone()), MAX_BATCH),
-                claim: Coalescer::spawn(postgres::Claims::new(pool.clone(), clock.clone()), MAX_BATCH),
-                logs: Coalescer::spawn(postgres::Logs::new(pool.clone()), MAX_LOG_BATCH),
-                finish: Coalescer::spawn(postgres::Finishes::new(pool.clone()), MAX_BATCH),
+                submit: Coalescer::spawn("submit", postgres::Submit::new(pool.clone()), MAX_BATCH),
+                claim: Coalescer::spawn("claim", postgres::Claims::new(pool.clone(), clock.clone()), MAX_BATCH),
+                logs: Coalescer::spawn("logs", postgres::Logs::new(pool.clone()), MAX_LOG_BATCH),
+                finish: Coalescer::spawn("finish", postgres::Finishes::new(pool.clone()), MAX_BATCH),
             },
-            Pools::Sqlite { write } => Self {
-                submit: Coalescer::spawn(sqlite::Submit(write.clone()), MAX_BATCH),
-                claim: Coalescer::spawn(sqlite::Claims(write.clone(), clock.clone()), MAX_BATCH),
-                logs: Coalescer::spawn(sqlite::Logs(write.clone()), MAX_LOG_BATCH),
-                finish: Coalescer::spawn(sqlite::Finishes(write.clone()), MAX_BATCH),
+            Pools::Sqlite { write, .. } => Self {
+                submit: Coalescer::spawn("submit", sqlite::Submit(write.clone()), MAX_BATCH),
+                claim: Coalescer::spawn("claim", sqlite::Claims(write.clone(), clock.clone()), MAX_BATCH),
+                logs: Coalescer::spawn("logs", sqlite::Logs(write.clone()), MAX_LOG_BATCH),
+                finish: Coalescer::spawn("finish", sqlite::Finishes(write.clone()), MAX_BATCH),
             },
         }
     }

@@ -7,7 +7,7 @@ use crate::{
 };
 use bifrost_domain::{
     definition::RetryPolicy,
-    execution::{EventKind, LogLevel, Status},
+    execution::{EventKind, Kind, LogLevel, Status},
     ids::{ExecutionId, OrganizationId, UserId, WorkerId},
     scope::Scope,
 };
@@ -21,6 +21,8 @@ use uuid::Uuid;
 pub struct Lost {
     /// The execution.
     pub id: ExecutionId,
+    /// What it does.
+    pub kind: Kind,
     /// The attempt that was lost.
     pub attempt: i32,
     /// Its worker.
@@ -71,7 +73,7 @@ impl Store {
     pub async fn list_lost(&self, before: DateTime<Utc>) -> Result<Vec<Lost>, Error> {
         let rows = crate::dialect::all(
             &self.db,
-            "SELECT e.id, e.attempt, e.worker_id, e.retry_policy, e.organization_id, e.workflow_name, e.executed_by, e.started_at, \
+            "SELECT e.id, e.kind, e.attempt, e.worker_id, e.retry_policy, e.organization_id, e.workflow_name, e.executed_by, e.started_at, \
              e.last_sequence FROM executions e LEFT JOIN workers w ON w.id = e.worker_id WHERE e.status IN ('Running', 'Cancelling') \
              AND (w.id IS NULL OR w.lease_until < $1 OR w.stopped_at < $1) ORDER BY e.id LIMIT 200",
             [before.into()],
@@ -87,7 +89,7 @@ impl Store {
     pub async fn list_runs_of(&self, worker_id: WorkerId) -> Result<Vec<Lost>, Error> {
         let rows = crate::dialect::all(
             &self.db,
-            "SELECT e.id, e.attempt, e.worker_id, e.retry_policy, e.organization_id, e.workflow_name, e.executed_by, \
+            "SELECT e.id, e.kind, e.attempt, e.worker_id, e.retry_policy, e.organization_id, e.workflow_name, e.executed_by, \
              e.started_at, e.last_sequence FROM executions e WHERE e.status IN ('Running', 'Cancelling') AND e.worker_id = $1 \
              ORDER BY e.id LIMIT 2000",
             [worker_id.as_uuid().into()],
@@ -192,6 +194,7 @@ fn lost_of(row: &QueryResult) -> Result<Lost, Error> {
     let worker: Option<Uuid> = get(row, "executions", "worker_id")?;
     Ok(Lost {
         id: ExecutionId::from_uuid(get(row, "executions", "id")?),
+        kind: parse(row, "executions", "kind")?,
         attempt: get(row, "executions", "attempt")?,
         worker_id: WorkerId::from_uuid(worker.unwrap_or(Uuid::nil())),
         retry_policy: retry.and_then(|policy| serde_json::from_value(policy).ok()),

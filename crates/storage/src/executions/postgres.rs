@@ -165,7 +165,7 @@ WITH claimed AS (
     ON CONFLICT DO NOTHING
 )
 SELECT id, attempt, kind, organization_id, workflow_id, workflow_name, executed_by, executed_by_name, executed_by_email,
-    is_platform_admin, input, code, timeout_seconds, retry_policy, started_at,
+    is_platform_admin, input, code, timeout_seconds, retry_policy, coalesce(not_before, created_at) AS due_at, started_at,
     last_sequence
 FROM claimed";
 
@@ -248,6 +248,7 @@ fn claimed_of(row: &PgRow) -> Result<Claimed, Error> {
             .map(serde_json::from_value)
             .transpose()
             .map_err(|error| bad("retry_policy", &error))?,
+        due_at: column(row, "due_at")?,
         started_at: column(row, "started_at")?,
         last_sequence: column(row, "last_sequence")?,
     })

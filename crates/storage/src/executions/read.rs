@@ -53,7 +53,7 @@ pub struct LogFilter {
 }
 
 const LIST_COLUMNS: &str = "id, kind, organization_id, workflow_id, workflow_name, form_id, executed_by, executed_by_name, \
-     status, result_object, result_type, error_type, error_message, user_message, attempt, worker_id, created_at, \
+     status, result_object, result_bytes, result_type, error_type, error_message, user_message, attempt, worker_id, created_at, \
      started_at, completed_at, duration_ms, not_before, peak_memory_bytes, cpu_seconds";
 
 impl Reader {
@@ -252,6 +252,7 @@ fn execution_of(row: &QueryResult) -> Result<Execution, Error> {
         input: Value::Null,
         result: None,
         result_object: get(row, TABLE, "result_object")?,
+        result_bytes: get::<Option<i64>>(row, TABLE, "result_bytes")?.unwrap_or(0),
         result_type: parse(row, TABLE, "result_type")?,
         error_type: get(row, TABLE, "error_type")?,
         error_message: get(row, TABLE, "error_message")?,

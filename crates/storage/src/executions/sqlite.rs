@@ -179,6 +179,10 @@ fn claimed_of(row: &SqliteRow) -> Result<Claimed, Error> {
             .map(serde_json::from_value)
             .transpose()
             .map_err(|error| bad("retry_policy", &error))?,
+        due_at: match column::<Option<_>>(row, "not_before")? {
+            Some(due) => due,
+            None => column(row, "created_at")?,
+        },
         started_at: column(row, "started_at")?,
         last_sequence: column(row, "highest_sequence")?,
     })

@@ -212,7 +212,7 @@ pub(crate) fn finish(claimed: &Claimed, status: Status, duration_ms: i64, at: Da
         id: claimed.id,
         attempt: claimed.attempt,
         status,
-        result: Some(r#"{"ok":true}"#.to_owned()),
+        result: Some(r#"{"ok":true}"#.into()),
         result_object: None,
         result_bytes: 11,
         result_type: ResultType::Json,

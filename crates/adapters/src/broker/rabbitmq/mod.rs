@@ -10,7 +10,7 @@ mod subscription;
 mod supervisor;
 mod topology;
 
-use crate::lock::lock;
+use crate::{lock::lock, metrics};
 use address::Address;
 use async_trait::async_trait;
 use bifrost_domain::ports::broker::{Broker, Connection, DeadLetter, Error, Queue, Subscription};
@@ -151,6 +151,7 @@ impl RabbitMq {
             connection: watch::Sender::new(Connection::Down),
             phase: watch::Sender::default(),
         });
+        metrics::broker_connected(false);
         let supervised = Arc::clone(&shared);
         let supervisor = tokio::spawn(async move { supervisor::run(&supervised).await });
         Ok(Arc::new(Self {
@@ -167,6 +168,26 @@ impl RabbitMq {
     pub async fn delete_topology(&self, queues: &[Queue]) -> Result<(), Error> {
         lock(&self.shared.queues).retain(|queue| !queues.contains(queue));
         self.shared.live(AWAY_WITHIN).await?.delete(queues).await
+    }
+
+    async fn publish_confirmed(&self, queue: &Queue, body: &Bytes) -> Result<(), Error> {
+        super::check_body(body)?;
+        let live = self.live(queue).await?;
+        match live.publish(queue, body).await? {
+            Published::Confirmed => return Ok(()),
+            Published::Unroutable => live.remake(queue).await?,
+            Published::NotTaken => {
+                live.doubt(queue);
+                live.ensure(queue).await?;
+            }
+        }
+        match live.publish(queue, body).await? {
+            Published::Confirmed => Ok(()),
+            Published::Unroutable => {
+                Err(Error::Refused(format!("queue `{}` is deleted again and again", queue.0)))
+            }
+            Published::NotTaken => Err(Error::Refused(format!("queue `{}` is full", queue.0))),
+        }
     }
 
     async fn live(&self, queue: &Queue) -> Result<Arc<Live>, Error> {
@@ -190,23 +211,9 @@ impl Drop for RabbitMq {
 #[async_trait]
 impl Broker for RabbitMq {
     async fn publish(&self, queue: &Queue, body: Bytes) -> Result<(), Error> {
-        super::check_body(&body)?;
-        let live = self.live(queue).await?;
-        match live.publish(queue, &body).await? {
-            Published::Confirmed => return Ok(()),
-            Published::Unroutable => live.remake(queue).await?,
-            Published::NotTaken => {
-                live.doubt(queue);
-                live.ensure(queue).await?;
-            }
-        }
-        match live.publish(queue, &body).await? {
-            Published::Confirmed => Ok(()),
-            Published::Unroutable => {
-                Err(Error::Refused(format!("queue `{}` is deleted again and again", queue.0)))
-            }
-            Published::NotTaken => Err(Error::Refused(format!("queue `{}` is full", queue.0))),
-        }
+        let outcome = self.publish_confirmed(queue, &body).await;
+        metrics::published(&outcome);
+        outcome
     }
 
     async fn subscribe(&self, queue: &Queue, prefetch: u16) -> Result<Subscription, Error> {

@@ -1,7 +1,7 @@
 //! Keeps the connection, for ever.
 
 use super::{Link, Phase, Shared, live::Live};
-use crate::{lock::lock, reconnect::Pauses};
+use crate::{lock::lock, metrics, reconnect::Pauses};
 use bifrost_domain::ports::broker::Connection;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -27,6 +27,7 @@ pub(super) async fn run(shared: &Arc<Shared>) {
                         tracing::info!(address = %shared.address, "connected to rabbitmq");
                     }
                     // In this order: who finds the connection open finds its number raised.
+                    metrics::broker_connected(true);
                     shared.connection.send_replace(Connection::Up(connections));
                     shared.live.send_replace(Link::Up(Arc::clone(&live)));
                     let reason = live.ended().await;
@@ -40,6 +41,7 @@ pub(super) async fn run(shared: &Arc<Shared>) {
             if !std::mem::replace(&mut reported, true) {
                 tracing::warn!(address = %shared.address, reason, "rabbitmq is away; reconnecting");
             }
+            metrics::broker_connected(false);
             shared.live.send_replace(Link::Down(reason));
             shared.connection.send_if_modified(|connection| {
                 std::mem::replace(connection, Connection::Down) != Connection::Down

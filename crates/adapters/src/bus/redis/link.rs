@@ -1,6 +1,6 @@
 //! The address, the two connections' state, and what the log says about them.
 
-use crate::lock::lock;
+use crate::{lock::lock, metrics};
 use bifrost_domain::ports::bus::Error;
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError,
@@ -60,6 +60,7 @@ impl Link {
         let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
         #[cfg(target_os = "linux")]
         let settings = settings.set_user_timeout(Duration::from_secs(20));
+        metrics::bus_connected(false);
         let client = Client::open(info.set_tcp_settings(settings)).map_err(|_| bad())?;
         Ok(Self { client, state: watch::Sender::default(), open: Mutex::default(), suspicion: Notify::new() })
     }
@@ -105,6 +106,7 @@ impl Link {
                 Side::Subscribing => state.subscribing = true,
             }
             if state.publishing && state.subscribing {
+                metrics::bus_connected(true);
                 state.reason = None;
                 if std::mem::take(&mut state.reported) {
                     tracing::info!(address = self.address(), "redis is back");
@@ -120,6 +122,7 @@ impl Link {
         if side == Side::Publishing {
             *lock(&self.open) = None;
         }
+        metrics::bus_connected(false);
         self.state.send_modify(|state| {
             match side {
                 Side::Publishing => state.publishing = false,

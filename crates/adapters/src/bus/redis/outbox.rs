@@ -3,7 +3,7 @@
 //! A dropped event leaves a marker in its place in the queue, which tells the topic's subscribers (of all processes) that
 //! they missed something. While the server is away everything is dropped and one marker for all topics is left.
 
-use crate::lock::lock;
+use crate::{lock::lock, metrics};
 use bifrost_domain::ports::bus::MAX_EVENT;
 use bytes::Bytes;
 use std::{
@@ -70,11 +70,13 @@ impl Outbox {
             let mut waiting = lock(&self.waiting);
             if !waiting.open {
                 waiting.lost = true;
+                metrics::bus_dropped(1);
                 return;
             }
             let full = waiting.items.len() >= EVENTS || waiting.bytes + event.len() > BYTES;
             if full || event.len() > MAX_EVENT {
                 waiting.mark(topic);
+                metrics::bus_dropped(1);
             } else {
                 waiting.bytes += event.len();
                 waiting.marked.remove(topic);
@@ -125,6 +127,7 @@ impl Outbox {
     pub(super) fn shut(&self, lost: bool) {
         let mut waiting = lock(&self.waiting);
         let lost = lost || waiting.lost || !waiting.items.is_empty();
+        metrics::bus_dropped(waiting.items.len() as u64);
         *waiting = Waiting { lost, ..Waiting::default() };
     }
 }

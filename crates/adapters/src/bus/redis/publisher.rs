@@ -5,7 +5,7 @@ use super::{
     link::{Link, Side},
     outbox::{Item, Outbox},
 };
-use crate::reconnect::Pauses;
+use crate::{metrics, reconnect::Pauses};
 use redis::{RedisError, aio::MultiplexedConnection};
 use std::sync::Arc;
 
@@ -59,8 +59,14 @@ async fn send(
             };
         }
         match pipeline.query_async::<()>(&mut connection).await {
-            Ok(()) => *sent += batch.len() as u64,
-            Err(error) => return (true, error),
+            Ok(()) => {
+                *sent += batch.len() as u64;
+                metrics::bus_sent(batch.len() as u64);
+            }
+            Err(error) => {
+                metrics::bus_dropped(batch.len() as u64);
+                return (true, error);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `POST /api/workflows/execute`
 
-use super::shapes::ExecuteOut;
+use super::shapes::{ExecuteOut, result_url};
 use crate::{
     extract::{Json, SignedIn, ValidJson},
     problem::{ProblemOut, Result},
@@ -63,7 +63,7 @@ pub(crate) struct ExecuteIn {
 ///
 /// A synchronous workflow (`execution_mode: sync`) and posted code answer with the result; an asynchronous one answers at once
 /// with status `Pending`, or with 202 when the request says `Prefer: respond-async` (RFC 7240). An accepted execution can be read
-/// at once and ends in exactly one terminal state. A synchronous caller waits 300 seconds at most and then gets the state as it
+/// at once and ends in exactly one terminal state. A result over 2 MiB is not in the reply: `result_url` says where it is read. A synchronous caller waits 300 seconds at most and then gets the state as it
 /// is; a caller that goes away cancels nothing.
 #[utoipa::path(
     post, path = "/api/workflows/execute", tag = "executions", request_body = ExecuteIn,
@@ -104,6 +104,7 @@ pub(crate) async fn execute(
         workflow_name: submission.workflow_name,
         status: submission.status.as_str(),
         result: None,
+        result_url: None,
         result_type: None,
         error: None,
         error_type: None,
@@ -127,6 +128,7 @@ pub(crate) async fn execute(
                 out.variables = view.variables;
                 out.status = view.execution.status.as_str();
                 out.result = view.result;
+                out.result_url = result_url(&view.execution);
                 out.result_type =
                     view.execution.status.is_terminal().then(|| view.execution.result_type.as_str());
                 out.error = view.execution.error_message;

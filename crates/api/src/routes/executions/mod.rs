@@ -2,8 +2,12 @@
 
 mod execute;
 mod list;
+mod range;
 mod read;
+mod result;
 mod shapes;
+
+pub(crate) use shapes::result_url;
 
 use crate::state::ApiState;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -13,7 +17,7 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(list::list))
         .routes(routes!(read::get))
-        .routes(routes!(read::result))
+        .routes(routes!(result::result))
         .routes(routes!(read::logs))
         .routes(routes!(read::variables))
         .routes(routes!(read::timeline))

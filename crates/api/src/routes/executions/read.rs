@@ -1,4 +1,4 @@
-//! One execution: itself, its result, log, variables and timeline, and its cancellation.
+//! One execution: itself, its log, variables and timeline, and its cancellation.
 
 use super::shapes::{ExecutionOut, LogOut};
 use crate::{
@@ -6,11 +6,7 @@ use crate::{
     problem::{ProblemOut, Result},
     state::ApiState,
 };
-use axum::{
-    body::Body,
-    extract::State,
-    http::{Response, header},
-};
+use axum::extract::State;
 use bifrost_domain::{
     error::Error,
     execution::{LogLevel, TimelineEntry},
@@ -40,51 +36,6 @@ pub(crate) async fn get(
     Path(id): Path<ExecutionId>,
 ) -> Result<Json<ExecutionOut>> {
     Ok(Json(state.app.view_execution(&signed_in.caller, id).await?.into()))
-}
-
-/// A result.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ExecutionResult)]
-pub(crate) struct ResultOut {
-    /// Whatever the workflow returned.
-    result: Option<Value>,
-    /// `json`, `html` or `text`.
-    #[schema(example = "json")]
-    result_type: &'static str,
-}
-
-/// Get the result of an execution
-///
-/// Null while it runs. Results of any size are given whole.
-#[utoipa::path(
-    get, path = "/api/executions/{id}/result", tag = "executions", params(("id" = Uuid, Path)),
-    responses(
-        (status = 200, body = ResultOut),
-        (status = 401, body = ProblemOut, content_type = "application/problem+json"),
-        (status = 403, body = ProblemOut, content_type = "application/problem+json"),
-        (status = 404, body = ProblemOut, content_type = "application/problem+json"),
-        (status = 422, body = ProblemOut, content_type = "application/problem+json"),
-        (status = 503, body = ProblemOut, content_type = "application/problem+json"),
-    ),
-)]
-pub(crate) async fn result(
-    State(state): State<ApiState>,
-    signed_in: SignedIn,
-    Path(id): Path<ExecutionId>,
-) -> Result<Response<Body>> {
-    let output = state.app.execution_result(&signed_in.caller, id).await?;
-    // The stored text goes out as it is: a large result is not parsed and written again.
-    let head = b"{\"result\":".as_slice();
-    let tail = format!(",\"result_type\":\"{}\"}}", output.result_type.as_str());
-    let json = output.json.unwrap_or_else(|| b"null".as_slice().into());
-    let mut body = Vec::with_capacity(head.len() + json.len() + tail.len());
-    body.extend_from_slice(head);
-    body.extend_from_slice(&json);
-    body.extend_from_slice(tail.as_bytes());
-    Response::builder()
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Body::from(body))
-        .map_err(|error| Error::internal(error).into())
 }
 
 /// Which lines.

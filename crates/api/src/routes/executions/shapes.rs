@@ -53,8 +53,13 @@ pub(crate) struct ExecutionOut {
     status: &'static str,
     /// Null in lists.
     input_data: Value,
-    /// Null in lists, before the end, and for results over 2 MiB (see `/result`).
+    /// Null in lists, before the end, and for results over 2 MiB (see `result_url`).
     result: Option<Value>,
+    /// Size of the result in bytes; 0 before the end and without one.
+    result_bytes: i64,
+    /// Where a result that is too large to be shown here is read.
+    #[schema(example = "/api/executions/01a1fba3-508e-75a0-b5bd-016bec462397/result")]
+    result_url: Option<String>,
     /// `json`, `html` or `text`.
     #[schema(example = "json")]
     result_type: &'static str,
@@ -76,8 +81,14 @@ pub(crate) struct ExecutionOut {
     cpu_total_seconds: Option<f64>,
 }
 
+/// Where a result is read that is kept apart from its execution.
+pub(crate) fn result_url(execution: &Execution) -> Option<String> {
+    execution.result_object.as_ref().map(|_| format!("/api/executions/{}/result", execution.id))
+}
+
 impl From<Execution> for ExecutionOut {
     fn from(execution: Execution) -> Self {
+        let result_url = result_url(&execution);
         Self {
             execution_id: execution.id.as_uuid(),
             workflow_name: execution.workflow_name,
@@ -87,6 +98,8 @@ impl From<Execution> for ExecutionOut {
             executed_by: execution.executed_by.as_uuid(),
             executed_by_name: execution.executed_by_name,
             status: execution.status.as_str(),
+            result_bytes: execution.result_bytes,
+            result_url,
             input_data: execution.input,
             result: None,
             result_type: execution.result_type.as_str(),
@@ -127,7 +140,10 @@ pub(crate) struct ExecuteOut {
     /// The terminal status of a synchronous run, else `Pending` (or `Scheduled`).
     #[schema(example = "Success")]
     pub(super) status: &'static str,
+    /// Null without one, and for results over 2 MiB (see `result_url`).
     pub(super) result: Option<Value>,
+    /// Where a result that is too large for this reply is read.
+    pub(super) result_url: Option<String>,
     pub(super) result_type: Option<&'static str>,
     pub(super) error: Option<String>,
     pub(super) error_type: Option<String>,

@@ -4,6 +4,7 @@
 use super::soon;
 use crate::ports::objects::{Error, MAX_KEY, MAX_KEY_SEGMENT, Objects};
 use bytes::Bytes;
+use futures::StreamExt;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -18,6 +19,7 @@ macro_rules! objects_contract {
             $with,
             objects,
             what_is_put_is_got,
+            parts_are_read_in_pieces,
             overwriting_replaces_the_whole,
             readers_see_the_old_value_or_the_new_one,
             a_missing_object_is_not_found,
@@ -45,6 +47,31 @@ pub async fn what_is_put_is_got(objects: Arc<dyn Objects>) {
             objects.put(key, data.clone()).await.expect("put");
             assert!(objects.get(key).await.expect("get") == data, "`{key}` with {size} bytes");
         }
+    }
+}
+
+/// Any part of a value, and the whole, comes in pieces that are small; a part that is not there is an error.
+pub async fn parts_are_read_in_pieces(objects: Arc<dyn Objects>) {
+    const SIZE: u64 = 3 * 1024 * 1024 + 7;
+    let data: Bytes = (0..SIZE).map(|n| (n % 251) as u8).collect();
+    objects.put("parts", data.clone()).await.expect("put");
+    objects.put("nothing", Bytes::new()).await.expect("put");
+    assert_eq!(objects.size("parts").await.expect("there"), SIZE);
+    assert_eq!(objects.size("nothing").await.expect("there"), 0);
+    for range in [0..SIZE, 0..1, SIZE - 1..SIZE, 1_000_000..2_000_001, 5..5, SIZE..SIZE] {
+        let mut pieces = objects.read("parts", range.clone()).await.expect("inside");
+        let mut read = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.expect("a piece");
+            assert!(piece.len() <= 1024 * 1024, "{} bytes at once", piece.len());
+            read.extend_from_slice(&piece);
+        }
+        let (start, end) = (range.start as usize, range.end as usize);
+        assert!(read == data[start..end], "{range:?} differs");
+    }
+    assert_eq!(objects.read("nothing", 0..0).await.expect("inside").count().await, 0);
+    for range in [0..SIZE + 1, SIZE..SIZE + 1, SIZE + 1..SIZE + 1] {
+        assert!(matches!(objects.read("parts", range.clone()).await, Err(Error::Failed(_))), "{range:?}");
     }
 }
 
@@ -87,6 +114,10 @@ pub async fn readers_see_the_old_value_or_the_new_one(objects: Arc<dyn Objects>)
 /// Never there, and there only as a folder of another object.
 pub async fn a_missing_object_is_not_found(objects: Arc<dyn Objects>) {
     assert!(matches!(objects.get("nowhere/at/all").await, Err(Error::NotFound)));
+    assert!(matches!(objects.size("nowhere").await, Err(Error::NotFound)));
+    for range in [0..0, 0..1] {
+        assert!(matches!(objects.read("nowhere", range).await, Err(Error::NotFound)));
+    }
     objects.put("folder/file", Bytes::from_static(b"x")).await.expect("put");
     assert!(matches!(objects.get("folder").await, Err(Error::NotFound)));
     assert!(matches!(objects.get("folder/file2").await, Err(Error::NotFound)));
@@ -130,6 +161,8 @@ pub async fn bad_keys_are_refused(objects: Arc<dyn Objects>) {
     for key in bad {
         assert!(matches!(objects.put(key, Bytes::new()).await, Err(Error::BadKey(_))), "put {key:?}");
         assert!(matches!(objects.get(key).await, Err(Error::BadKey(_))), "get {key:?}");
+        assert!(matches!(objects.size(key).await, Err(Error::BadKey(_))), "size {key:?}");
+        assert!(matches!(objects.read(key, 0..1).await, Err(Error::BadKey(_))), "read {key:?}");
         assert!(matches!(objects.delete(key).await, Err(Error::BadKey(_))), "delete {key:?}");
     }
 }
