@@ -1,5 +1,7 @@
 //! Whether what we stand on answers: probed for real, at most once a second, by whoever asks first.
 
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
 use futures::future::{BoxFuture, FutureExt, join_all};
 use serde::Serialize;
 use std::{
@@ -26,6 +28,35 @@ pub enum Status {
     Degraded,
     /// Cannot serve.
     Unhealthy,
+}
+
+impl Status {
+    /// What a probe over HTTP hears.
+    #[must_use]
+    pub const fn code(self) -> StatusCode {
+        match self {
+            Self::Healthy | Self::Degraded => StatusCode::OK,
+            Self::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// How the program is.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Health)]
+pub struct Brief {
+    /// How it is.
+    pub status: Status,
+    /// When that was said.
+    pub timestamp: DateTime<Utc>,
+    /// The program's version.
+    pub version: String,
+    /// Where it runs.
+    #[schema(example = "production")]
+    pub environment: &'static str,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// One part.

@@ -8,6 +8,7 @@ pub mod extract;
 pub mod health;
 mod layers;
 pub mod live;
+pub mod metrics;
 pub mod problem;
 mod rate_limit;
 pub mod routes;
@@ -22,6 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use problem::Problem;
+use std::sync::Arc;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -51,6 +53,7 @@ pub fn openapi() -> OpenApi {
 /// The whole API. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: limits, the audit log and the
 /// development bypass look at the peer's address.
 pub fn router(state: ApiState) -> Router {
+    metrics::register();
     let (bounded, mut document) = bounded_routes().split_for_parts();
     let (waiting, more) = waiting_routes().split_for_parts();
     document.merge(more);
@@ -63,6 +66,7 @@ pub fn router(state: ApiState) -> Router {
         })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(state.clone(), layers::request::handle))
+        .layer(from_fn_with_state(Arc::<metrics::Requests>::default(), layers::measure::requests))
         .layer(from_fn(layers::headers::security))
         .layer(CompressionLayer::new())
         .layer(from_fn(layers::headers::weaken_compressed));

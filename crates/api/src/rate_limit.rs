@@ -1,5 +1,6 @@
 //! How often an address may try to sign in: a bucket per address, in memory, for this process.
 
+use crate::metrics::{self, Limit};
 use bifrost_domain::error::{Error, Kind, Result};
 use std::{
     collections::HashMap,
@@ -16,6 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A limit per address and minute.
 #[derive(Debug)]
 pub(crate) struct RateLimit {
+    limit: Limit,
     per_minute: Option<NonZeroU32>,
     buckets: Mutex<HashMap<IpAddr, Bucket>>,
 }
@@ -27,8 +29,8 @@ struct Bucket {
 }
 
 impl RateLimit {
-    pub(crate) fn new(per_minute: Option<NonZeroU32>) -> Self {
-        Self { per_minute, buckets: Mutex::default() }
+    pub(crate) fn new(limit: Limit, per_minute: Option<NonZeroU32>) -> Self {
+        Self { limit, per_minute, buckets: Mutex::default() }
     }
 
     /// Counts a try.
@@ -55,6 +57,7 @@ impl RateLimit {
             bucket.left -= 1.0;
             return Ok(());
         }
+        metrics::limited(self.limit);
         let wait = Duration::from_secs_f64((1.0 - bucket.left) * MINUTE.as_secs_f64() / limit);
         let retry_after_seconds = wait.as_secs() + 1;
         Err(Error::new(
@@ -82,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_limit_is_per_address_and_fills_up_again() {
-        let (limit, now) = (RateLimit::new(NonZeroU32::new(3)), Instant::now());
+        let (limit, now) = (RateLimit::new(Limit::Login, NonZeroU32::new(3)), Instant::now());
         for _ in 0..3 {
             limit.check_at(ip("192.0.2.1"), now).expect("within the limit");
         }
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn one_network_is_one_address() {
-        let (limit, now) = (RateLimit::new(NonZeroU32::new(1)), Instant::now());
+        let (limit, now) = (RateLimit::new(Limit::Login, NonZeroU32::new(1)), Instant::now());
         limit.check_at(ip("2001:db8::1"), now).expect("the first");
         limit.check_at(ip("2001:db8::2"), now).expect_err("the same network");
         limit.check_at(ip("2001:db8:0:1::1"), now).expect("the next network");
@@ -103,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded() {
-        let (limit, now) = (RateLimit::new(NonZeroU32::new(1)), Instant::now());
+        let (limit, now) = (RateLimit::new(Limit::Login, NonZeroU32::new(1)), Instant::now());
         for n in 0..20_000_u32 {
             let _ = limit.check_at(Some(IpAddr::V4(n.into())), now);
         }

@@ -1,6 +1,6 @@
 //! What every handler may reach.
 
-use crate::{health::Probes, live::Places, rate_limit::RateLimit};
+use crate::{health::Probes, live::Places, metrics::Limit, rate_limit::RateLimit};
 use bifrost_app::{
     App,
     auth::{Auth, Environment},
@@ -146,9 +146,9 @@ impl ApiState {
             clock: parts.clock,
             ids: parts.ids,
             limits: Arc::new(Limits {
-                login: RateLimit::new(rate),
-                refresh: RateLimit::new(rate),
-                register: RateLimit::new(rate),
+                login: RateLimit::new(Limit::Login, rate),
+                refresh: RateLimit::new(Limit::Refresh, rate),
+                register: RateLimit::new(Limit::Register, rate),
             }),
             live: Arc::default(),
         }

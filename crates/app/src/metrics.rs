@@ -81,18 +81,8 @@ const LOST: Metric = Metric {
 };
 
 /// The metrics of this crate.
-pub const METRICS: &[Metric] = &[
-    SUBMITTED,
-    WAITING_CALLERS,
-    SIGN_INS,
-    FINISHED,
-    DISPATCHES,
-    CLAIMS,
-    WAIT,
-    DURATION,
-    RETRIES,
-    LOST,
-];
+pub const METRICS: &[Metric] =
+    &[SUBMITTED, WAITING_CALLERS, SIGN_INS, FINISHED, DISPATCHES, CLAIMS, WAIT, DURATION, RETRIES, LOST];
 
 /// Makes the metrics of the API's side visible, at zero.
 pub fn register_api() {

@@ -3,6 +3,8 @@
 
 pub mod api;
 pub mod commands;
+pub mod http;
+pub mod metrics;
 pub mod probes;
 pub mod run;
 pub mod worker;

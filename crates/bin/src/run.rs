@@ -1,14 +1,20 @@
 //! From the settings to the end of the process.
 
-use crate::{api, worker};
+use crate::{
+    api,
+    metrics::{self, Guard},
+    worker,
+};
 use anyhow::{Context, Result};
 use bifrost_boot::{
-    Role, open,
+    Opened, Role,
+    metrics::Exporter,
+    open,
     settings::{Mode, Settings},
     telemetry,
 };
-use std::{io::Write, process::ExitCode};
-use tokio::{signal::unix::SignalKind, sync::watch};
+use std::{io::Write, process::ExitCode, sync::Arc};
+use tokio::{net::TcpListener, signal::unix::SignalKind, sync::watch};
 
 /// Exit code for settings that cannot be used (`EX_CONFIG` of sysexits.h).
 pub(crate) const EX_CONFIG: u8 = 78;
@@ -29,6 +35,13 @@ pub fn main(mode: Mode) -> ExitCode {
         complain(&format!("{error}"));
         return ExitCode::from(EX_CONFIG);
     }
+    let exporter = match Exporter::install(metrics::all()) {
+        Ok(exporter) => Arc::new(exporter),
+        Err(error) => {
+            complain(&format!("{error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -36,7 +49,7 @@ pub fn main(mode: Mode) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(serve(&settings));
+    let outcome = runtime.block_on(serve(&settings, exporter));
     // What still runs on blocking threads (a password check) is not waited for.
     runtime.shutdown_background();
     match outcome {
@@ -53,7 +66,7 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "bifrost: {text}");
 }
 
-async fn serve(settings: &Settings) -> Result<()> {
+async fn serve(settings: &Settings, exporter: Arc<Exporter>) -> Result<()> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -64,33 +77,63 @@ async fn serve(settings: &Settings) -> Result<()> {
     };
     // First the port: a second start fails before it touches anything.
     let listener = if role == Role::Jobs { None } else { Some(api::bind(settings).await?) };
+    let side = metrics::bind(settings).await?;
     let stop = stop_signal()?;
     let opened = open(settings, role).await?;
+    exporter.watch(&opened);
+    let upkeep = exporter.clone();
+    tokio::spawn(async move { upkeep.keep_up().await });
+    let guard = Guard::new(exporter, settings);
     let worker =
         if role == Role::Api { None } else { Some(worker::start(settings, &opened, stop.clone()).await?) };
+    // Whoever watches this process may ask it until the end, also while it drains.
+    let (ended, end) = watch::channel(false);
+    let at_api = side.is_none().then(|| guard.clone());
+    let aside = async {
+        if let Some(listener) = side {
+            metrics::serve(listener, guard, settings, &opened, end).await;
+        }
+    };
+    let main = async {
+        let worked = work(settings, listener, &opened, stop, at_api).await;
+        if let Some(worker) = worker {
+            tracing::info!(running = worker.running(), "stopping: running work may end");
+            worker.drain().await;
+        }
+        let _ = ended.send(true);
+        worked
+    };
+    let (worked, ()) = tokio::join!(main, aside);
+    worked?;
+    opened.broker.close().await;
+    opened.store.db().close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Serves, or lets the worker work, until `stop`.
+async fn work(
+    settings: &Settings,
+    listener: Option<TcpListener>,
+    opened: &Opened,
+    mut stop: watch::Receiver<bool>,
+    guard: Option<Guard>,
+) -> Result<()> {
     match listener {
         Some(listener) => {
             let address = listener.local_addr().context("the listener has no address")?;
-            let state = api::state(settings, &opened)?;
+            let state = api::state(settings, opened)?;
             if settings.mode == Mode::Dev {
                 welcome(settings, address.port());
             }
             tracing::info!(address = %address, environment = settings.environment.as_str(), "serving");
-            api::serve(listener, state, &opened, stop, &settings.server).await;
+            api::serve(listener, state, opened, stop, &settings.server, guard).await;
         }
         None => {
             tracing::info!("working");
-            let mut stop = stop;
             let _ = stop.wait_for(|stop| *stop).await;
         }
     }
-    if let Some(worker) = worker {
-        tracing::info!(running = worker.running(), "stopping: running work may end");
-        worker.drain().await;
-    }
-    opened.broker.close().await;
-    opened.store.db().close().await;
-    tracing::info!("stopped");
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use crate::{
     Opened,
     settings::{BrokerChoice, BusChoice, Database, Settings},
 };
+use bifrost_domain::ports::python::PythonRuntime;
 use bifrost_migration::names;
 use bifrost_storage::Store;
 use chrono::{DateTime, Duration, Utc};
@@ -66,6 +67,22 @@ pub async fn database_ready(store: &Store, now: DateTime<Utc>) -> Result<(), Str
     }
 }
 
+/// The part that says whether there is a worker.
+pub const WORKER: &str = "worker";
+
+/// The Python runtime of this process, when it is a worker's: without it nothing runs.
+#[must_use]
+pub fn python(opened: &Opened) -> Option<Part> {
+    let runtime = Arc::clone(opened.python.as_ref()?);
+    Some(part("python", true, move || {
+        let info = runtime.info();
+        async move {
+            let info = info.ok_or("Python is not ready yet, or does not start; the log says why")?;
+            Ok(Some(format!("Python {}", info.python)))
+        }
+    }))
+}
+
 /// The parts of what was opened.
 #[must_use]
 pub fn parts(settings: &Settings, opened: &Opened) -> Vec<Part> {
@@ -107,7 +124,7 @@ pub fn parts(settings: &Settings, opened: &Opened) -> Vec<Part> {
                 answer.map(|()| None).map_err(|_| "the object store cannot be written".to_owned())
             }
         }),
-        part("worker", false, move || {
+        part(WORKER, false, move || {
             let (reader, clock) = (reader.clone(), clock.clone());
             async move {
                 let live = reader.list_live_workers(clock.now()).await;

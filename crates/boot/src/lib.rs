@@ -5,6 +5,7 @@
 pub mod connect;
 mod data_folder;
 pub mod health;
+pub mod metrics;
 pub mod migrate;
 pub mod settings;
 pub mod telemetry;

@@ -46,8 +46,7 @@ pub const METRICS: &[Metric] = &[RUNNING, SLOTS, LOG_LINES, LEASES_LOST, DUTIES]
 static MEASURED: LazyLock<Measured> = LazyLock::new(|| Measured {
     running: gauge!(RUNNING.name),
     slots: gauge!(SLOTS.name),
-    log_lines: ["stored", "dropped", "refused"]
-        .map(|outcome| counter!(LOG_LINES.name, "outcome" => outcome)),
+    log_lines: ["stored", "dropped", "refused"].map(|outcome| counter!(LOG_LINES.name, "outcome" => outcome)),
     leases_lost: counter!(LEASES_LOST.name),
 });
 

@@ -51,7 +51,8 @@ impl Drop for Registered<'_> {
 pub(crate) async fn run(worker: &Arc<Worker>, claimed: Claimed) {
     let (stop, stopped) = watch::channel(Stop::No);
     worker.running.insert(claimed.id, stop);
-    let mut registered = Registered { worker, id: claimed.id, is_concluded: false, _counted: Running::enter() };
+    let mut registered =
+        Registered { worker, id: claimed.id, is_concluded: false, _counted: Running::enter() };
     let bounds = Bounds { lines: worker.settings.log_max_lines, line_bytes: worker.settings.log_line_bytes };
     let mut log =
         LogSink::new(worker.app.clone(), claimed.id, claimed.attempt, claimed.last_sequence, bounds);

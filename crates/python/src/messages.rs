@@ -281,7 +281,10 @@ mod tests {
             ),
             (
                 Kind::Result,
-                format!(r#"{{"status":"Success","variables":{{"v":"{}"}}}}"#, "x".repeat(Kind::Variables.limit())),
+                format!(
+                    r#"{{"status":"Success","variables":{{"v":"{}"}}}}"#,
+                    "x".repeat(Kind::Variables.limit())
+                ),
             ),
             (Kind::Log, r#"{"lines":[[1,"LOUD","x",null]]}"#.to_owned()),
             (Kind::Log, "[]".to_owned()),

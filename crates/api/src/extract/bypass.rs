@@ -31,14 +31,17 @@ pub fn holds(settings: &ApiSettings, asked: Asked<'_>) -> bool {
     let from_here = match settings.dev_bypass {
         DevBypass::Off => false,
         DevBypass::Always => host(asked).is_some_and(|host| is_our_name(settings, &host)),
-        DevBypass::Loopback => {
-            settings.listens_on_loopback
-                && asked.peer.is_some_and(|peer| peer.to_canonical().is_loopback())
-                && !is_forwarded(asked.headers)
-                && host(asked).is_some_and(|host| is_this_machine(&host))
-        }
+        DevBypass::Loopback => settings.listens_on_loopback && is_from_here(asked),
     };
     from_here && is_own_origin(settings, asked) && is_same_site(asked.headers) && is_json_if_write(asked)
+}
+
+/// Whether the request comes from this machine, straight and under this machine's name.
+#[must_use]
+pub fn is_from_here(asked: Asked<'_>) -> bool {
+    asked.peer.is_some_and(|peer| peer.to_canonical().is_loopback())
+        && !is_forwarded(asked.headers)
+        && host(asked).is_some_and(|host| is_this_machine(&host))
 }
 
 fn is_forwarded(headers: &HeaderMap) -> bool {

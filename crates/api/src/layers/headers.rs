@@ -36,8 +36,7 @@ pub(crate) async fn security(request: Request, next: Next) -> Response {
 pub(crate) async fn weaken_compressed(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if response.headers().contains_key(header::CONTENT_ENCODING)
-        && let Some(header::Entry::Occupied(mut tag)) =
-            response.headers_mut().try_entry(header::ETAG).ok()
+        && let Some(header::Entry::Occupied(mut tag)) = response.headers_mut().try_entry(header::ETAG).ok()
         && !tag.get().as_bytes().starts_with(b"W/")
         && let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.get().as_bytes()].concat())
     {

@@ -1,5 +1,6 @@
 //! What happens to every request around its handler.
 
 pub(crate) mod headers;
+pub(crate) mod measure;
 pub(crate) mod request;
 pub(crate) mod timeout;

@@ -15,6 +15,7 @@ pub(crate) use places::Places;
 
 use crate::{
     extract::{Json, Path, Query, SignedIn},
+    metrics::Transport,
     problem::{Problem, ProblemOut, Result},
     state::{AllowedOrigins, ApiState},
 };
@@ -158,7 +159,7 @@ async fn open(state: ApiState, request: Request, id: Option<String>) -> Result<R
         let Some(caller) = caller else {
             return socket::refuse(socket, None, UNAUTHENTICATED, "sign in first").await;
         };
-        let place = match state.live.take(caller.user_id) {
+        let place = match state.live.take(caller.user_id, Transport::WebSocket) {
             Ok(place) => place,
             Err(error) => {
                 let said = ServerMessage::error(error.to_string());

@@ -1,5 +1,6 @@
 //! How many live connections a person has open at this process.
 
+use crate::metrics::{self, Held, Limit, Transport};
 use bifrost_domain::{
     error::{Error, Kind, Result},
     ids::UserId,
@@ -25,6 +26,7 @@ pub(crate) struct Places {
 pub(super) struct Place {
     places: Arc<Places>,
     user_id: UserId,
+    _counted: Held,
 }
 
 impl Places {
@@ -32,17 +34,18 @@ impl Places {
     ///
     /// # Errors
     /// Too many when all are taken.
-    pub(super) fn take(self: &Arc<Self>, user_id: UserId) -> Result<Place> {
+    pub(super) fn take(self: &Arc<Self>, user_id: UserId, transport: Transport) -> Result<Place> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(user_id).or_default();
         if *count >= MOST {
+            metrics::limited(Limit::Live);
             return Err(Error::new(
                 Kind::TooMany { retry_after_seconds: RETRY_AFTER_SECONDS },
                 format!("you have {MOST} live connections open: close one first"),
             ));
         }
         *count += 1;
-        Ok(Place { places: Arc::clone(self), user_id })
+        Ok(Place { places: Arc::clone(self), user_id, _counted: metrics::live_connection(transport) })
     }
 }
 
@@ -66,13 +69,14 @@ mod tests {
     #[test]
     fn places_are_counted_by_person_and_given_back() {
         let places = Arc::new(Places::default());
+        let take = |user_id| places.take(user_id, Transport::Sse);
         let [ann, bob] = [(); 2].map(|()| UserId::from_uuid(SystemIds.next()));
-        let mut held: Vec<Place> = (0..MOST).map(|_| places.take(ann).expect("free")).collect();
-        let refused = places.take(ann).expect_err("all taken");
+        let mut held: Vec<Place> = (0..MOST).map(|_| take(ann).expect("free")).collect();
+        let refused = take(ann).expect_err("all taken");
         assert!(matches!(refused.kind, Kind::TooMany { .. }));
-        let other = places.take(bob).expect("another person's");
+        let other = take(bob).expect("another person's");
         held.pop();
-        held.push(places.take(ann).expect("free again"));
+        held.push(take(ann).expect("free again"));
         drop((held, other));
         assert!(places.taken.lock().expect("not poisoned").is_empty(), "nothing is kept of who has left");
     }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     extract::{Path, SignedIn},
+    metrics::Transport,
     problem::{ProblemOut, Result},
     state::ApiState,
 };
@@ -56,7 +57,7 @@ pub(crate) async fn stream(
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| Error::invalid("Last-Event-ID", "format", "is not the sequence of a line"))?,
     };
-    let place = state.live.take(signed_in.caller.user_id)?;
+    let place = state.live.take(signed_in.caller.user_id, Transport::Sse)?;
     let channel = Channel::open(&state, &signed_in.caller, &format!("execution:{id}")).await?;
     let cursor = channel.start(&state, Some(after)).await?;
     let (out, messages) = mpsc::channel(QUEUE);

@@ -2,7 +2,7 @@
 
 use crate::{
     extract::Json,
-    health::{Component, Status},
+    health::{Brief, Component, Status},
     state::ApiState,
 };
 use axum::{extract::State, http::StatusCode};
@@ -24,20 +24,6 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(api_health))
 }
 
-/// How the program is.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Health)]
-struct HealthOut {
-    status: Status,
-    timestamp: DateTime<Utc>,
-    version: String,
-    #[schema(example = "production")]
-    environment: &'static str,
-    /// Why it is not ready.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-}
-
 /// How the program and what it stands on are.
 #[derive(Serialize, ToSchema)]
 #[schema(as = HealthDetailed)]
@@ -50,8 +36,8 @@ struct DetailedOut {
     components: BTreeMap<&'static str, Component>,
 }
 
-fn out(state: &ApiState, status: Status) -> Json<HealthOut> {
-    Json(HealthOut {
+fn out(state: &ApiState, status: Status) -> Json<Brief> {
+    Json(Brief {
         status,
         timestamp: state.clock.now(),
         version: state.settings.version.clone(),
@@ -60,24 +46,17 @@ fn out(state: &ApiState, status: Status) -> Json<HealthOut> {
     })
 }
 
-const fn code(status: Status) -> StatusCode {
-    match status {
-        Status::Healthy | Status::Degraded => StatusCode::OK,
-        Status::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
-    }
-}
-
 /// Is the program there
-#[utoipa::path(get, path = "/health", tag = TAG, security(()), responses((status = 200, body = HealthOut)))]
-async fn health(State(state): State<ApiState>) -> Json<HealthOut> {
+#[utoipa::path(get, path = "/health", tag = TAG, security(()), responses((status = 200, body = Brief)))]
+async fn health(State(state): State<ApiState>) -> Json<Brief> {
     out(&state, Status::Healthy)
 }
 
 /// Should it be left alive
 ///
 /// Says nothing of what it stands on: to start it again would not bring a database back.
-#[utoipa::path(get, path = "/health/live", tag = TAG, security(()), responses((status = 200, body = HealthOut)))]
-async fn live(State(state): State<ApiState>) -> Json<HealthOut> {
+#[utoipa::path(get, path = "/health/live", tag = TAG, security(()), responses((status = 200, body = Brief)))]
+async fn live(State(state): State<ApiState>) -> Json<Brief> {
     out(&state, Status::Healthy)
 }
 
@@ -87,13 +66,13 @@ async fn live(State(state): State<ApiState>) -> Json<HealthOut> {
 /// which); with anything else away it is `degraded` and goes on.
 #[utoipa::path(
     get, path = "/health/ready", tag = TAG, security(()),
-    responses((status = 200, body = HealthOut), (status = 503, body = HealthOut))
+    responses((status = 200, body = Brief), (status = 503, body = Brief))
 )]
-async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<HealthOut>) {
+async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<Brief>) {
     let report = state.health.report().await;
     let Json(mut body) = out(&state, report.status);
     body.detail.clone_from(&report.reason);
-    (code(report.status), Json(body))
+    (report.status.code(), Json(body))
 }
 
 /// How is everything
@@ -110,7 +89,7 @@ async fn detailed(State(state): State<ApiState>) -> (StatusCode, Json<DetailedOu
         environment: state.settings.environment.as_str(),
         components: report.components.clone(),
     };
-    (code(report.status), Json(body))
+    (report.status.code(), Json(body))
 }
 
 /// How is everything (older path)

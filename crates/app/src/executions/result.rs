@@ -43,9 +43,7 @@ impl App {
         let version = version(&execution);
         let result_type = execution.result_type;
         let (size, place) = match (execution.result.take(), execution.result_object.take()) {
-            (None, Some(key)) => {
-                (self.doors.objects.size(&key).await.map_err(refuse)?, Place::Apart(key))
-            }
+            (None, Some(key)) => (self.doors.objects.size(&key).await.map_err(refuse)?, Place::Apart(key)),
             (inline, _) => {
                 let text = Bytes::from(inline.unwrap_or_default());
                 (text.len() as u64, Place::Inline(text))

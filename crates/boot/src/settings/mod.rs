@@ -7,6 +7,7 @@ mod backends;
 mod identity;
 mod keys;
 mod logging;
+mod metrics;
 mod reader;
 mod server;
 mod table;
@@ -17,6 +18,7 @@ pub use backends::{BrokerChoice, BusChoice, Database, ObjectsChoice, SslMode};
 pub use identity::{DevBypass, DevUser, Identity};
 pub use keys::{EncryptionKey, Keys, KeysError, ensure_keys};
 pub use logging::{LogFormat, Telemetry};
+pub use metrics::Metrics;
 pub use server::{AllowedOrigins, Server};
 pub use table::{VARIABLES, Variable, render_env_example};
 pub use worker::{RunLimits, Worker};
@@ -130,6 +132,8 @@ pub struct Settings {
     pub worker: Worker,
     /// Logging.
     pub telemetry: Telemetry,
+    /// Numbers for Prometheus.
+    pub metrics: Metrics,
     /// What is allowed but worth a line in the log at start.
     pub warnings: Vec<String>,
 }
@@ -239,6 +243,7 @@ fn parse(map: &HashMap<String, String>, mode: Mode) -> (Result<Settings, Problem
         identity::read(&mut reader, &identity::Around { environment, explicit, host: server.host });
     let worker = worker::read(&mut reader);
     let telemetry = logging::read(&mut reader);
+    let metrics = metrics::read(&mut reader, environment);
     let (mut problems, warnings, consumed) = reader.finish();
     problems.extend(unknown::find(map));
     if !problems.is_empty() {
@@ -257,6 +262,7 @@ fn parse(map: &HashMap<String, String>, mode: Mode) -> (Result<Settings, Problem
         identity,
         worker,
         telemetry,
+        metrics,
         warnings,
     };
     (Ok(settings), consumed)

@@ -44,7 +44,7 @@ const BUS: &str = "Live events, cache and rate limits (Redis)";
 const OBJECTS: &str = "Objects: large results and uploads";
 const IDENTITY: &str = "Keys and sign-in";
 const WORKER: &str = "Worker and Python";
-const TELEMETRY: &str = "Logging";
+const TELEMETRY: &str = "Logging and metrics";
 
 /// All variables, by section, in the order of `.env.example`.
 pub const VARIABLES: &[Variable] = &[
@@ -203,6 +203,16 @@ pub const VARIABLES: &[Variable] = &[
         TELEMETRY,
         "RUST_LOG",
         "A filter per module that goes before LOG_LEVEL, e.g. info,bifrost_jobs=debug; at most 4096 characters.",
+    ),
+    open(
+        TELEMETRY,
+        "METRICS_ADDRESS",
+        "ADDRESS:PORT of a listener of its own for /metrics, /health/live and /health/ready, for each process. Default: none; the API then serves /metrics at its port, to this machine (or to whoever shows METRICS_TOKEN).",
+    ),
+    secret(
+        TELEMETRY,
+        "METRICS_TOKEN",
+        "Whoever reads /metrics shows it as a Bearer token, 16 to 4096 characters. Default: none is asked for.",
     ),
 ];
 

@@ -64,7 +64,11 @@ impl HotPath {
         match &db.pools {
             Pools::Postgres(pool) => Self {
                 submit: Coalescer::spawn("submit", postgres::Submit::new(pool.clone()), MAX_BATCH),
-                claim: Coalescer::spawn("claim", postgres::Claims::new(pool.clone(), clock.clone()), MAX_BATCH),
+                claim: Coalescer::spawn(
+                    "claim",
+                    postgres::Claims::new(pool.clone(), clock.clone()),
+                    MAX_BATCH,
+                ),
                 logs: Coalescer::spawn("logs", postgres::Logs::new(pool.clone()), MAX_LOG_BATCH),
                 finish: Coalescer::spawn("finish", postgres::Finishes::new(pool.clone()), MAX_BATCH),
             },

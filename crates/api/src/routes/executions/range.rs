@@ -31,7 +31,8 @@ impl Named {
             return Asked::Known;
         }
         // Two headers, or one that cannot be read, are no range; and a part of another version would not fit to what the caller has.
-        let of_this = headers.get(header::IF_RANGE).is_none() || one(headers, header::IF_RANGE) == Some(tag.as_str());
+        let of_this =
+            headers.get(header::IF_RANGE).is_none() || one(headers, header::IF_RANGE) == Some(tag.as_str());
         match one(headers, header::RANGE) {
             Some(text) if of_this => self.part(text),
             _ => Asked::Whole,
@@ -49,10 +50,16 @@ impl Named {
             (Some(Digits::Number(first)), Some(Digits::None)) => (first, u64::MAX),
             (Some(Digits::Number(first)), Some(Digits::Number(last))) if first <= last => (first, last),
             (Some(Digits::None), Some(Digits::Number(0))) => return Asked::Outside,
-            (Some(Digits::None), Some(Digits::Number(length))) => (self.size.saturating_sub(length), u64::MAX),
+            (Some(Digits::None), Some(Digits::Number(length))) => {
+                (self.size.saturating_sub(length), u64::MAX)
+            }
             _ => return Asked::Whole,
         };
-        if first >= self.size { Asked::Outside } else { Asked::Part(first..last.saturating_add(1).min(self.size)) }
+        if first >= self.size {
+            Asked::Outside
+        } else {
+            Asked::Part(first..last.saturating_add(1).min(self.size))
+        }
     }
 }
 
@@ -80,7 +87,9 @@ fn one(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 /// Compared weakly: a proxy that compressed it may have made the tag weak.
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|list| {
-        list.split(',').map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+        list.split(',')
+            .map(str::trim)
+            .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
     })
 }
 

@@ -65,7 +65,8 @@ pub(crate) async fn result(
 ) -> Result<Response> {
     let output = state.app.execution_result(&signed_in.caller, id).await?;
     let envelope = Envelope::around(&output);
-    let named = Named { tag: output.version.as_ref().map(|version| format!("\"{version}\"")), size: envelope.size() };
+    let named =
+        Named { tag: output.version.as_ref().map(|version| format!("\"{version}\"")), size: envelope.size() };
     let mut response = match named.asked(&headers) {
         Asked::Known => StatusCode::NOT_MODIFIED.into_response(),
         Asked::Whole => body(&state, &output, &envelope, 0..named.size, StatusCode::OK).await?,
