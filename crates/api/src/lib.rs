@@ -15,6 +15,7 @@ pub mod routes;
 pub mod state;
 
 pub use layers::request::RequestId;
+pub use live::Hangup;
 pub use state::{AllowedOrigins, ApiParts, ApiSettings, ApiState, DevBypass};
 
 use axum::{
@@ -65,11 +66,13 @@ pub fn router(state: ApiState) -> Router {
             Problem::of_status(http::StatusCode::NOT_FOUND, "there is nothing here; see /docs")
         })
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(layers::bounds::head))
         .layer(from_fn_with_state(state.clone(), layers::request::handle))
         .layer(from_fn_with_state(Arc::<metrics::Requests>::default(), layers::measure::requests))
         .layer(from_fn(layers::headers::security))
         .layer(CompressionLayer::new())
-        .layer(from_fn(layers::headers::weaken_compressed));
+        .layer(from_fn(layers::headers::weaken_compressed))
+        .layer(from_fn(layers::unread::bodies));
     // Outermost, so that a browser's question before the request needs no token and reads refusals too.
     match layers::headers::cors(&state.settings) {
         Some(cors) => router.layer(cors),

@@ -55,6 +55,8 @@ pub struct ApiSettings {
     pub request_timeout: Duration,
     /// A live client takes a message within so long, or is cut off.
     pub live_send_timeout: Duration,
+    /// A comment is sent so often over Server-Sent Events, so that proxies keep a quiet connection.
+    pub live_comment_every: Duration,
 }
 
 impl ApiSettings {
@@ -76,6 +78,7 @@ impl ApiSettings {
             listens_on_loopback: false,
             request_timeout: Duration::from_secs(30),
             live_send_timeout: Duration::from_secs(10),
+            live_comment_every: Duration::from_secs(15),
         }
     }
 }

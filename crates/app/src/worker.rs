@@ -149,16 +149,10 @@ impl App {
     /// Stores the newest variables, then announces them.
     ///
     /// # Errors
-    /// The database is away.
-    pub async fn write_variables(
-        &self,
-        id: ExecutionId,
-        attempt: i32,
-        version: i32,
-        variables: &Value,
-    ) -> Result<()> {
+    /// The database is away: the caller tries again, or has newer ones by then.
+    pub async fn write_variables(&self, id: ExecutionId, attempt: i32, variables: &Value) -> Result<()> {
         let now = self.doors.clock.now();
-        if self.doors.store.put_variables(id, attempt, version, variables, now).await? {
+        if let Some(version) = self.doors.store.put_variables(id, attempt, variables, now).await? {
             self.publish(&topics::execution(id), &ExecutionEvent::Variables { version });
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Listens, and serves the connections of one router.
 
 use axum::{Router, extract::ConnectInfo};
+use bifrost_api::Hangup;
 use bifrost_boot::settings;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -62,8 +63,11 @@ async fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "TCP_NODELAY was not set");
     }
+    let hangup = Hangup::default();
+    let shown = hangup.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(shown.clone());
         router.clone().oneshot(request)
     });
     let connection = http1::Builder::new()
@@ -72,12 +76,18 @@ async fn serve_connection(
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = told(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let served = async {
+        tokio::select! {
+            served = connection.as_mut() => served,
+            () = told(&mut stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
+    };
+    let served = tokio::select! {
+        served = served => served,
+        () = hangup.hung_up() => return,
     };
     if let Err(error) = served {
         tracing::debug!(error = %error, "a connection ended");

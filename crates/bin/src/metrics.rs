@@ -27,7 +27,10 @@ const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Every metric of the programs, by room.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    bifrost_api::metrics::METRICS.iter().chain(bifrost_jobs::metrics::METRICS).chain(bifrost_boot::metrics::inner())
+    bifrost_api::metrics::METRICS
+        .iter()
+        .chain(bifrost_jobs::metrics::METRICS)
+        .chain(bifrost_boot::metrics::inner())
 }
 
 /// The numbers, and what has to be shown to read them.
@@ -54,7 +57,10 @@ impl Guard {
     }
 
     async fn answer(&self) -> Response {
-        ([(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")], self.exporter.render().await)
+        (
+            [(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")],
+            self.exporter.render().await,
+        )
             .into_response()
     }
 }
@@ -66,7 +72,11 @@ fn is_same(one: &str, other: &str) -> bool {
 }
 
 fn refused() -> Response {
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "show METRICS_TOKEN as a Bearer token\n")
+    (
+        StatusCode::UNAUTHORIZED,
+        [(header::WWW_AUTHENTICATE, "Bearer")],
+        "show METRICS_TOKEN as a Bearer token\n",
+    )
         .into_response()
 }
 

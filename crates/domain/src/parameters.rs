@@ -16,9 +16,7 @@ pub const MAX_KEYS: usize = 1_000;
 /// # Errors
 /// Invalid, with every bad field under `input_data.`.
 pub fn convert(definition: &Definition, input: Map<String, Value>) -> Result<Map<String, Value>> {
-    if input.len() > MAX_KEYS {
-        return Err(Error::invalid("input_data", "too_many", format!("has more than {MAX_KEYS} keys")));
-    }
+    check_keys(&input)?;
     let mut output = input;
     let mut bad = Vec::new();
     for parameter in &definition.parameters {
@@ -45,6 +43,17 @@ pub fn convert(definition: &Definition, input: Map<String, Value>) -> Result<Map
         }
     }
     if bad.is_empty() { Ok(output) } else { Err(Error::invalid_fields(bad)) }
+}
+
+/// Whether an input has no more keys than it may have: what is asked of posted code's, which declares no parameters.
+///
+/// # Errors
+/// Invalid.
+pub fn check_keys(input: &Map<String, Value>) -> Result<()> {
+    if input.len() > MAX_KEYS {
+        return Err(Error::invalid("input_data", "too_many", format!("has more than {MAX_KEYS} keys")));
+    }
+    Ok(())
 }
 
 fn field(parameter: &Parameter, code: &'static str, message: impl Into<String>) -> Field {

@@ -102,7 +102,7 @@ async fn follow(
             event = events.recv(), if log.has_room() => match event {
                 Some(Event::Started) => ended.has_begun = true,
                 Some(Event::Log(lines)) => log.take(lines),
-                Some(Event::Variables { version: _, variables: values }) => variables.set(values),
+                Some(Event::Variables { variables: values }) => variables.set(values),
                 Some(Event::Progress { fraction, message }) => {
                     worker.app.announce_progress(claimed.id, fraction, message);
                 }

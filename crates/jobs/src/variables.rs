@@ -1,10 +1,14 @@
 //! A run's variables on their way to the store.
 
 use crate::Worker;
-use bifrost_domain::{execution::Claimed, ids::ExecutionId};
+use bifrost_domain::{error::Kind as ErrorKind, execution::Claimed, ids::ExecutionId};
 use serde_json::{Map, Value};
-use std::sync::Arc;
-use tokio::{sync::watch, task::JoinHandle};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+
+/// How long variables are tried to be stored while the database is away, and the pause between two tries.
+const PATIENCE: Duration = Duration::from_secs(600);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The newest variables are stored one write at a time; what came meanwhile is skipped but for the newest.
 pub(crate) struct Variables {
@@ -53,14 +57,22 @@ async fn write_variables(
     attempt: i32,
     mut newest: watch::Receiver<Option<Map<String, Value>>>,
 ) {
-    let mut version = 0;
     // A closed channel still has its last value to be written.
     while newest.changed().await.is_ok() || newest.has_changed().is_ok_and(|changed| changed) {
-        let Some(values) = newest.borrow_and_update().clone() else { continue };
-        version += 1;
-        let values = Value::Object(values);
-        if let Err(error) = worker.app.write_variables(id, attempt, version, &values).await {
-            tracing::warn!(execution.id = %id, error = %error, "variables were not stored");
+        let begun = Instant::now();
+        loop {
+            let Some(values) = newest.borrow_and_update().clone().map(Value::Object) else { break };
+            match worker.app.write_variables(id, attempt, &values).await {
+                Ok(()) => break,
+                // What a run had at its end is worth waiting for, as its log is; newer ones take the place of these meanwhile.
+                Err(error) if error.kind == ErrorKind::Unavailable && begun.elapsed() < PATIENCE => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::warn!(execution.id = %id, error = %error, "variables were not stored");
+                    break;
+                }
+            }
         }
     }
 }

@@ -23,8 +23,6 @@ pub enum FromChild {
     Log(Vec<RawLine>),
     /// All variables.
     Variables {
-        /// Counts up from 1.
-        version: i32,
         /// Name to value.
         variables: Map<String, Value>,
     },
@@ -76,7 +74,6 @@ struct LogPayload {
 
 #[derive(Deserialize)]
 struct VariablesPayload {
-    version: i32,
     variables: Map<String, Value>,
 }
 
@@ -154,7 +151,7 @@ pub fn decode(kind: Kind, payload: &[u8], line_bytes: usize) -> Result<FromChild
         Kind::Variables => {
             let mut payload: VariablesPayload = parse(payload).map_err(malformed)?;
             text::clean_map(&mut payload.variables);
-            FromChild::Variables { version: payload.version, variables: payload.variables }
+            FromChild::Variables { variables: payload.variables }
         }
         Kind::Progress => {
             let mut payload: ProgressPayload = parse(payload).map_err(malformed)?;

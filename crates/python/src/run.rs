@@ -110,7 +110,18 @@ impl Run {
         };
         let talked = talk.hold(child).await;
         drop(snapshot);
+        self.tell_last_variables(&talked).await;
         self.finish(shared, place, talked).await
+    }
+
+    /// A run that was made to end may have said its last variables with a result that counts no more.
+    async fn tell_last_variables(&self, talked: &Talked) {
+        if let (Heard::Result { returned, .. }, Some(_)) = (&talked.heard, talked.cause)
+            && let Some(variables) = returned.variables.clone()
+            && !variables.is_empty()
+        {
+            let _nobody_reads = self.events.send(Event::Variables { variables }).await;
+        }
     }
 
     /// Ends when the run is no longer wanted before it has begun.

@@ -147,7 +147,7 @@ impl Talk<'_> {
             let event = match decode(kind, &payload, self.line_bytes) {
                 Ok(FromChild::Log(lines)) if lines.is_empty() => continue,
                 Ok(FromChild::Log(lines)) => Event::Log(lines),
-                Ok(FromChild::Variables { version, variables }) => Event::Variables { version, variables },
+                Ok(FromChild::Variables { variables }) => Event::Variables { variables },
                 Ok(FromChild::Progress { fraction, message }) => Event::Progress { fraction, message },
                 Ok(FromChild::SdkRequest { id, method, params }) => {
                     let request = SdkRequest { method, params };

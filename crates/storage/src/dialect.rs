@@ -29,6 +29,15 @@ pub(crate) async fn execute(
     Ok(bounded(db.writer().execute(statement(db, sql, values))).await?.rows_affected())
 }
 
+/// Runs a writing statement on its own that returns at most one row.
+pub(crate) async fn execute_returning(
+    db: &Db,
+    sql: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<Option<QueryResult>, Error> {
+    bounded(db.writer().query_one(statement(db, sql, values))).await
+}
+
 /// Runs a statement inside a transaction.
 pub(crate) async fn execute_in<C: ConnectionTrait>(
     connection: &C,

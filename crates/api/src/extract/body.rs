@@ -5,12 +5,15 @@ use crate::{problem::Problem, state::ApiState};
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bifrost_domain::error::{Error, Kind};
 use futures::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
+
+/// A form is a few texts, and comes from people who have not signed in yet: as many pairs as fit into a body would take many times its size.
+const MAX_FORM: usize = 64 * 1024;
 
 /// A JSON body. 415 when it is not called JSON, 413 over the limit, 400 when it is not JSON, 422 when a field is missing or
 /// of another type. Rules of the business are the application's.
@@ -40,7 +43,8 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for ValidJson<T> {
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
         require(request.headers(), is_json, "send JSON with `Content-Type: application/json`")?;
-        Ok(Self(from_json(&read(request, state).await?)?))
+        let limit = state.settings.body_limit_bytes;
+        Ok(Self(from_json(&read(request, state, limit).await?)?))
     }
 }
 
@@ -49,7 +53,7 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for OptionalJson<T> {
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
         let is_json = is_json(&media_type(request.headers()));
-        let body = read(request, state).await?;
+        let body = read(request, state, state.settings.body_limit_bytes).await?;
         if body.is_empty() {
             return Ok(Self(None));
         }
@@ -69,7 +73,8 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for Form<T> {
             |media_type| media_type == "application/x-www-form-urlencoded",
             "send a form with `Content-Type: application/x-www-form-urlencoded`",
         )?;
-        Ok(Self(from_urlencoded(&read(request, state).await?)?))
+        let limit = state.settings.body_limit_bytes.min(MAX_FORM);
+        Ok(Self(from_urlencoded(&read(request, state, limit).await?)?))
     }
 }
 
@@ -89,14 +94,24 @@ fn require(headers: &HeaderMap, fits: impl Fn(&str) -> bool, hint: &'static str)
     if fits(&media_type(headers)) { Ok(()) } else { Err(unsupported(hint)) }
 }
 
+/// What a few bytes unpack to has no bound of its own, so nothing is unpacked.
+fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_plain =
+        |value: &HeaderValue| value.to_str().is_ok_and(|text| text.eq_ignore_ascii_case("identity"));
+    if headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain) {
+        return Ok(());
+    }
+    Err(unsupported("send the body as it is, without `Content-Encoding`"))
+}
+
 fn unsupported(hint: &'static str) -> Problem {
     Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, hint)
 }
 
 /// The body, which has to arrive within the time of a request: routes that wait for a run are bounded here alone.
-async fn read(request: Request, state: &ApiState) -> Result<Bytes, Problem> {
+async fn read(request: Request, state: &ApiState, limit: usize) -> Result<Bytes, Problem> {
     let within = state.settings.request_timeout;
-    match tokio::time::timeout(within, read_all(request, state)).await {
+    match tokio::time::timeout(within, read_all(request, limit)).await {
         Ok(body) => body,
         Err(_) => Err(Problem::of_status(
             StatusCode::REQUEST_TIMEOUT,
@@ -105,8 +120,8 @@ async fn read(request: Request, state: &ApiState) -> Result<Bytes, Problem> {
     }
 }
 
-async fn read_all(request: Request, state: &ApiState) -> Result<Bytes, Problem> {
-    let limit = state.settings.body_limit_bytes;
+async fn read_all(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    refuse_encoded(request.headers())?;
     let too_large = || Error::new(Kind::TooLarge, format!("the body is larger than {limit} bytes"));
     let announced =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());

@@ -15,6 +15,8 @@ use url::form_urlencoded;
 const MAX_FIELDS: usize = 50;
 /// Bytes that are read again at most to find more bad fields; a large body names fewer of them.
 const MAX_READ_AGAIN: usize = 8 * 1024 * 1024;
+/// A larger body is not taken apart to find more bad fields: as a value it may take twenty times its size.
+const MAX_TAKEN_APART: usize = 1024 * 1024;
 /// How a time is written.
 const TIME: &str = "an RFC 3339 time like `2026-01-31T08:00:00Z`";
 /// Values that stand in for a bad text of a query or form.
@@ -22,6 +24,8 @@ const TEXTS: &[&str] = &["", "0", "false", "00000000-0000-0000-0000-000000000000
 
 /// A JSON object.
 pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    // Some programs of Windows begin UTF-8 with a mark, which RFC 8259 lets a reader pass over.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     // What serde derives for a struct reads a list as well, by position; nobody means that.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         return Err(Error::invalid("body", "type", "must be an object, not a list"));
@@ -29,13 +33,16 @@ pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let first = match serde_path_to_error::deserialize(&mut deserializer) {
         Ok(value) => {
-            deserializer.end().map_err(|error| no_json(&error))?;
+            deserializer.end().map_err(|error| no_json(body, &error))?;
             return Ok(value);
         }
         Err(error) if error.inner().is_data() => Bad::of(&error),
-        Err(error) => return Err(no_json(error.inner())),
+        Err(error) => return Err(no_json(body, error.inner())),
     };
-    let draft: Value = serde_json::from_slice(body).map_err(|error| no_json(&error))?;
+    if body.len() > MAX_TAKEN_APART {
+        return Err(Error::invalid_fields(vec![first.field()]));
+    }
+    let draft: Value = serde_json::from_slice(body).map_err(|error| no_json(body, &error))?;
     Err(Error::invalid_fields(collect::<T, _>(draft, first, body.len())))
 }
 
@@ -48,8 +55,24 @@ pub(super) fn from_urlencoded<T: DeserializeOwned>(text: &[u8]) -> Result<T, Err
     }
 }
 
-fn no_json(error: &serde_json::Error) -> Error {
-    Error::bad_request(format!("the body is not JSON: {error}")).with_code("json_syntax")
+fn no_json(body: &[u8], error: &serde_json::Error) -> Error {
+    let text = error.to_string();
+    // Both are JSON, and more than is read of it.
+    if text.starts_with("recursion limit exceeded") {
+        return Error::invalid("body", "depth", "is nested deeper than 127 levels");
+    }
+    if text.starts_with("number out of range") {
+        return Error::invalid("body", "range", format!("has a number that is too large ({})", place(error)));
+    }
+    if let Err(broken) = std::str::from_utf8(body) {
+        let message = format!("the body is not UTF-8 (byte {})", broken.valid_up_to());
+        return Error::bad_request(message).with_code("json_syntax");
+    }
+    Error::bad_request(format!("the body is not JSON: {text}")).with_code("json_syntax")
+}
+
+fn place(error: &serde_json::Error) -> String {
+    format!("line {}, column {}", error.line(), error.column())
 }
 
 /// A step on the way to a field.

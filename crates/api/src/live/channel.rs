@@ -11,7 +11,7 @@ use bifrost_domain::{
     scope::Scope,
 };
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 /// A channel looks at the store so often even when nothing was announced.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -25,15 +25,33 @@ const PAGE: u32 = 500;
 pub(super) struct Outlet {
     subscription: u64,
     queue: mpsc::Sender<(u64, ServerMessage)>,
+    patience: Option<Duration>,
 }
 
 impl Outlet {
     pub(super) const fn new(subscription: u64, queue: mpsc::Sender<(u64, ServerMessage)>) -> Self {
-        Self { subscription, queue }
+        Self { subscription, queue, patience: None }
+    }
+
+    /// Of a connection with one subscription, whose client counts as gone when it takes nothing for `patience`.
+    pub(super) const fn impatient(queue: mpsc::Sender<(u64, ServerMessage)>, patience: Duration) -> Self {
+        Self { subscription: 0, queue, patience: Some(patience) }
     }
 
     async fn send(&self, message: ServerMessage) -> std::result::Result<(), Gone> {
-        self.queue.send((self.subscription, message)).await.map_err(|_| Gone)
+        let sending = self.queue.send((self.subscription, message));
+        match self.patience {
+            None => sending.await.map_err(|_| Gone),
+            Some(patience) => match timeout(patience, sending).await {
+                Ok(sent) => sent.map_err(|_| Gone),
+                Err(_) => Err(Gone),
+            },
+        }
+    }
+
+    /// Whether nobody can read any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
     }
 
     async fn closed(&self) {
@@ -97,7 +115,7 @@ impl Channel {
         }
     }
 
-    /// Sends until the receiver is gone. Interest at the bus is registered before the store is read.
+    /// Sends until the client is gone. Interest at the bus is registered before the store is read.
     pub(super) async fn run(self, state: ApiState, cursor: i64, out: Outlet) {
         match self {
             Self::Execution { id, visibility } => {

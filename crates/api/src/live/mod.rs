@@ -12,16 +12,17 @@ mod socket;
 mod stream;
 
 pub(crate) use places::Places;
+pub use stream::Hangup;
 
 use crate::{
     extract::{Json, Path, Query, SignedIn},
     metrics::Transport,
-    problem::{Problem, ProblemOut, Result},
+    problem::{ProblemOut, Result},
     state::{AllowedOrigins, ApiState},
 };
 use axum::{
     extract::{FromRequestParts, Request, State, WebSocketUpgrade},
-    http::{HeaderMap, header},
+    http::{HeaderMap, header, request::Parts},
     response::Response,
 };
 use bifrost_app::auth::TICKET_SECONDS;
@@ -64,7 +65,7 @@ pub(crate) struct TicketOut {
 
 /// Get a ticket for a live connection
 ///
-/// Valid once, for 30 seconds: a browser cannot send the header `Authorization` with a WebSocket.
+/// Valid once, for 30 seconds: a browser cannot send the header `Authorization` with a WebSocket or an `EventSource`.
 #[utoipa::path(
     post, path = "/api/live/ticket", tag = "live",
     responses(
@@ -145,12 +146,7 @@ async fn open(state: ApiState, request: Request, id: Option<String>) -> Result<R
         .map_err(|_| Error::bad_request("this address speaks WebSocket: send an upgrade request"))?
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ);
-    // Whoever shows a ticket is judged by it: nothing else is tried.
-    let shown = match &query.ticket {
-        Some(ticket) => state.auth.redeem_ticket(ticket).await.map_err(Problem::from),
-        None => SignedIn::from_request_parts(&mut parts, &state).await.map(|signed_in| signed_in.caller),
-    };
-    let caller: Option<Caller> = match shown {
+    let caller: Option<Caller> = match caller_of(&state, &mut parts, query.ticket.as_deref()).await {
         Ok(caller) => Some(caller),
         Err(problem) if problem.status().is_server_error() => return Err(problem),
         Err(_) => None,
@@ -177,6 +173,14 @@ async fn open(state: ApiState, request: Request, id: Option<String>) -> Result<R
         }
         socket::serve(state, caller, place, socket, channels).await;
     }))
+}
+
+/// Whoever shows a ticket is judged by it: nothing else is tried.
+async fn caller_of(state: &ApiState, parts: &mut Parts, ticket: Option<&str>) -> Result<Caller> {
+    match ticket {
+        Some(ticket) => Ok(state.auth.redeem_ticket(ticket).await?),
+        None => Ok(SignedIn::from_request_parts(parts, state).await?.caller),
+    }
 }
 
 /// What a browser's `Origin` allows.

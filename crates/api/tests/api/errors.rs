@@ -36,6 +36,8 @@ async fn bodies_that_cannot_be_read() {
         ("not UTF-8 escaped", json, "{\"name\":\"\\ud800\"}", 400, "json_syntax"),
         ("another type", json, "[]", 422, "invalid"),
         ("null", json, "null", 422, "invalid"),
+        ("a byte order mark and an object", json, "\u{feff}{}", 422, "invalid"),
+        ("a number too large", json, "{\"name\":1e400}", 422, "invalid"),
     ] {
         assert_eq!(
             post(&server, &admin, media_type, body).await.problem(),

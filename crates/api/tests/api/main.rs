@@ -11,5 +11,6 @@ mod health;
 mod live;
 mod organizations;
 mod sign_in;
+mod stream;
 mod support;
 mod tokens;

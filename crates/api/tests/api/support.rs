@@ -5,6 +5,7 @@ use axum::{
     body::Body,
     extract::ConnectInfo,
     http::{HeaderMap, Method, Request, StatusCode, header},
+    response::Response,
 };
 use bifrost_adapters::{broker, bus, files::Folders, objects};
 use bifrost_api::{
@@ -161,14 +162,18 @@ impl Server {
     }
 
     /// Sends a request from this machine.
-    pub(crate) async fn send(&self, mut request: Request<Body>) -> Reply {
-        let peer: SocketAddr = ([127, 0, 0, 1], 40_000).into();
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let response = self.router.clone().oneshot(request).await.expect("the router never fails");
-        let (parts, body) = response.into_parts();
+    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
+        let (parts, body) = self.respond(request).await.into_parts();
         let bytes = axum::body::to_bytes(body, 16 << 20).await.expect("a body");
         let text = String::from_utf8_lossy(&bytes).into_owned();
         Reply { status: parts.status, headers: parts.headers, text }
+    }
+
+    /// The answer as it is, its body still to be read.
+    pub(crate) async fn respond(&self, mut request: Request<Body>) -> Response {
+        let peer: SocketAddr = ([127, 0, 0, 1], 40_000).into();
+        request.extensions_mut().insert(ConnectInfo(peer));
+        self.router.clone().oneshot(request).await.expect("the router never fails")
     }
 
     pub(crate) async fn ask(

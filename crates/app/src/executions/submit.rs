@@ -106,6 +106,7 @@ impl App {
         match request.what {
             What::Code { source, name } => {
                 policy::authorize::<actions::RunCode>(caller)?;
+                parameters::check_keys(&input)?;
                 self.check_code(&source).await?;
                 execution.kind = Kind::Script;
                 execution.workflow_name = script_name(name);

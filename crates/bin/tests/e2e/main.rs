@@ -14,7 +14,10 @@
 mod connections;
 mod health;
 mod input;
+mod large;
 mod live;
+mod malformed;
+mod metrics;
 mod migrate;
 mod outputs;
 mod replicas;
@@ -22,6 +25,7 @@ mod restarts;
 mod sessions;
 mod start;
 mod stop;
+mod stream;
 mod support;
 mod tour;
 mod workers;

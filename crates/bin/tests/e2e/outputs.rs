@@ -136,6 +136,12 @@ async fn a_traceback_is_for_administrators() {
             );
             assert_eq!(transient["variables"], json!(null), "they are for administrators");
             assert!(!transient.to_string().contains("TRACEBACK"), "{transient}");
+            let refused = member.get(&format!("/api/executions/{id}/variables")).await.of(403);
+            assert_eq!(refused["detail"], "Superuser privileges required");
+            assert_eq!(
+                admin.get(&format!("/api/executions/{id}/variables")).await.of(200)["variables"],
+                json!({})
+            );
             let path = format!("/ws/execution/{id}?ticket={}&after=0", member.ticket().await);
             let mut live = crate::support::Live::open(world.address(), &path, &[]).await.expect("open");
             let (lines, end) = live.follow().await;

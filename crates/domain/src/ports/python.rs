@@ -207,10 +207,8 @@ pub enum Event {
     Started,
     /// Log lines, in order.
     Log(Vec<RawLine>),
-    /// All variables, with a version that counts up.
+    /// All variables as they are now.
     Variables {
-        /// Counts up from 1.
-        version: i32,
         /// Name to value.
         variables: Map<String, Value>,
     },

@@ -11,4 +11,5 @@ mod lost;
 mod missing;
 mod results;
 mod retries;
+mod variables;
 mod workspace;

@@ -131,7 +131,7 @@ impl Running {
         match event {
             Event::Started => self.ran.started = true,
             Event::Log(lines) => self.ran.lines.extend(lines),
-            Event::Variables { variables, .. } => self.ran.variables.push(variables),
+            Event::Variables { variables } => self.ran.variables.push(variables),
             Event::Progress { .. } => {}
             Event::Ended { end, peak_memory_bytes, cpu_seconds } => {
                 self.ran.end = end;

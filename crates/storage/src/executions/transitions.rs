@@ -3,7 +3,7 @@
 use super::metrics;
 use crate::{
     Error, Store,
-    dialect::{execute, execute_in, get, parse, statement},
+    dialect::{execute_in, execute_returning, get, parse, statement},
 };
 use bifrost_domain::{
     execution::{EventKind, Status},
@@ -113,7 +113,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Stores the newest variables of an attempt; false when the attempt is not the current one.
+    /// Stores the newest variables of an attempt and returns their version, which counts up from 1 over all attempts; `None` when the
+    /// attempt is not the current one. One attempt's are written one after the other.
     ///
     /// # Errors
     /// Away, or the statement's.
@@ -121,32 +122,25 @@ impl Store {
         &self,
         id: ExecutionId,
         attempt: i32,
-        version: i32,
         variables: &Value,
         now: DateTime<Utc>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<i32>, Error> {
         // As with lines: who takes the run meanwhile waits for this, or this sees that it is taken.
         let lock = if self.db.is_postgres() { "FOR SHARE" } else { "" };
-        let changed = execute(
+        let row = execute_returning(
             &self.db,
             &format!(
                 "INSERT INTO execution_variables (execution_id, attempt, version, variables, updated_at) \
-                 SELECT id, attempt, $3, $4, $5 FROM executions WHERE id = $1 AND attempt = $2 \
+                 SELECT id, attempt, 1, $3, $4 FROM executions WHERE id = $1 AND attempt = $2 \
                  AND status IN ('Running', 'Cancelling') {lock} \
-                 ON CONFLICT (execution_id) DO UPDATE SET attempt = excluded.attempt, version = excluded.version, \
+                 ON CONFLICT (execution_id) DO UPDATE SET attempt = excluded.attempt, version = execution_variables.version + 1, \
                  variables = excluded.variables, updated_at = excluded.updated_at \
-                 WHERE (execution_variables.attempt, execution_variables.version) < (excluded.attempt, excluded.version)"
+                 WHERE execution_variables.attempt <= excluded.attempt RETURNING version"
             ),
-            [
-                id.as_uuid().into(),
-                attempt.into(),
-                version.into(),
-                variables.clone().into(),
-                now.into(),
-            ],
+            [id.as_uuid().into(), attempt.into(), variables.clone().into(), now.into()],
         )
         .await?;
-        Ok(changed > 0)
+        row.map(|row| get(&row, "execution_variables", "version")).transpose()
     }
 
     /// The runs of a worker that were asked to end, so that a lost message does not keep one alive.

@@ -1,8 +1,15 @@
 //! From the waiting row to the broker: reservation, and what takes it back.
 
-use crate::support::{Bed, user_id};
-use bifrost_domain::{execution::Status, ids::ExecutionId, scope::Scope};
-use bifrost_storage::executions::dispatch::{RESERVE_NEWEST, RESERVE_OLDEST};
+use crate::support::{Bed, organization, user_id};
+use bifrost_domain::{
+    execution::{Kind, Status},
+    ids::ExecutionId,
+    scope::Scope,
+};
+use bifrost_storage::executions::{
+    depth::{Depth, Stage},
+    dispatch::{RESERVE_NEWEST, RESERVE_OLDEST},
+};
 use bifrost_test_support::{TestDatabase, on_both_databases};
 use chrono::{DateTime, Duration, Utc};
 use futures::future::join_all;
@@ -15,6 +22,7 @@ on_both_databases![
     racing_relays_share_without_doubles,
     stamps_are_taken_back_from_unclaimed_rows_alone,
     an_unclaimed_row_is_dispatched_again_later_each_time,
+    what_waits_is_counted_by_queue_and_stage,
 ];
 
 async fn reserve(bed: &Bed, limit: u32, now: DateTime<Utc>) -> Vec<ExecutionId> {
@@ -154,4 +162,43 @@ async fn an_unclaimed_row_is_dispatched_again_later_each_time(db: TestDatabase) 
     assert!(retried.expect("asked"));
     assert_eq!(reserve(&bed, 10, at).await, [given.id]);
     assert_eq!(overdue(at + Duration::seconds(31)).await, 1);
+}
+
+async fn what_waits_is_counted_by_queue_and_stage(db: TestDatabase) {
+    let bed = Bed::new(db).await;
+    assert_eq!(bed.reader.queue_depths(bed.now()).await.expect("counted"), []);
+    let now = bed.now();
+    let minutes = |count| now + Duration::minutes(count);
+    for (kind, not_before, dispatched) in [
+        (Kind::Workflow, None, false),
+        (Kind::Workflow, Some(-3), false),
+        (Kind::Workflow, Some(5), false),
+        (Kind::Script, None, true),
+        (Kind::Script, Some(-2), true),
+    ] {
+        let mut given = bed.pending();
+        given.kind = kind;
+        given.not_before = not_before.map(minutes);
+        given.dispatched_at = dispatched.then_some(now);
+        bed.submit(&given).await;
+    }
+    // What a worker has waits no more, and had waited since it was due.
+    let worker = bed.worker(600).await;
+    let mut delayed = bed.pending();
+    delayed.not_before = Some(minutes(-4));
+    bed.submit(&delayed).await;
+    assert_eq!(bed.claim(delayed.id, worker).await.due_at, minutes(-4));
+    let run = bed.running(worker).await;
+    assert_eq!(run.due_at, now);
+    let mut depths = bed.reader.queue_depths(now).await.expect("counted");
+    depths.sort_by_key(|depth| (depth.kind.as_str(), depth.oldest));
+    let depth = |kind, stage, count, oldest| Depth { kind, stage, count, oldest };
+    assert_eq!(
+        depths,
+        [
+            depth(Kind::Script, Stage::Dispatched, 2, minutes(-2)),
+            depth(Kind::Workflow, Stage::Waiting, 2, minutes(-3)),
+            depth(Kind::Workflow, Stage::Later, 1, minutes(5)),
+        ]
+    );
 }

@@ -32,7 +32,7 @@ async fn an_end_is_stored_whole(db: TestDatabase) {
     assert_eq!(bed.hot.finish(end.clone()).await.expect("asked"), Guarded::Written);
     let read = bed.reader.find_execution(run.id, &everything(bed.now())).await.expect("read").expect("there");
     assert_eq!((read.status, read.result_type), (Status::Failed, ResultType::Text));
-    assert_eq!((&read.result, &read.error_type), (&end.result, &end.error_type));
+    assert_eq!((read.result.as_deref(), &read.error_type), (end.result.as_deref(), &end.error_type));
     assert_eq!((&read.error_message, &read.user_message), (&end.error_message, &end.user_message));
     assert_eq!((read.completed_at, read.duration_ms), (Some(end.completed_at), Some(1)));
     assert_eq!((read.peak_memory_bytes, read.cpu_seconds), (Some(1_001), Some(0.25)));

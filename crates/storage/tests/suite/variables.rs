@@ -14,26 +14,24 @@ async fn the_newest_version_of_the_current_attempt_is_kept(db: TestDatabase) {
     let worker = bed.worker(600).await;
     let run = bed.running(worker).await;
     let now = bed.now();
-    let put = async |attempt, version| {
-        let values = json!({"attempt": attempt, "version": version, "ü": [1]});
-        bed.store.put_variables(run.id, attempt, version, &values, now).await.expect("asked")
+    let put = async |attempt, number| {
+        let values = json!({"attempt": attempt, "number": number, "ü": [1]});
+        bed.store.put_variables(run.id, attempt, &values, now).await.expect("asked")
     };
-    let version = async || bed.reader.find_variables(run.id).await.expect("read").map(|(version, _)| version);
-    assert_eq!(version().await, None);
-    assert!(put(1, 2).await);
-    assert!(!put(1, 1).await, "an older version comes too late");
-    assert!(!put(1, 2).await);
-    assert!(put(1, 3).await);
-    assert!(!put(2, 9).await, "there is no such attempt yet");
-    assert_eq!(version().await, Some(3));
+    let read = async || bed.reader.find_variables(run.id).await.expect("read");
+    assert_eq!(read().await, None);
+    assert_eq!(put(1, 1).await, Some(1));
+    assert_eq!(put(1, 2).await, Some(2));
+    assert_eq!(put(2, 9).await, None, "there is no such attempt yet");
+    assert_eq!(read().await, Some((2, json!({"attempt": 1, "number": 2, "ü": [1]}))));
     assert!(bed.store.retry_execution(run.id, 1, now, "x", 0, now).await.expect("asked"));
+    assert_eq!(put(1, 3).await, None, "nothing of it runs");
     let second = bed.claim(run.id, worker).await;
-    assert!(!put(1, 4).await, "the attempt is over");
-    assert!(put(2, 1).await, "versions begin again");
-    let read = bed.reader.find_variables(run.id).await.expect("read").expect("there");
-    assert_eq!(read, (1, json!({"attempt": 2, "version": 1, "ü": [1]})));
+    assert_eq!(put(1, 4).await, None, "the attempt is over");
+    assert_eq!(put(2, 1).await, Some(3), "who follows the run sees that these are newer");
+    assert_eq!(read().await, Some((3, json!({"attempt": 2, "number": 1, "ü": [1]}))));
     bed.hot.finish(finish(&second, Status::Success, 1, now)).await.expect("ended");
-    assert!(!put(2, 2).await, "the run has ended");
+    assert_eq!(put(2, 2).await, None, "the run has ended");
 }
 
 /// The next attempt begins and says its first variables while the last ones of the attempt before are under way.

@@ -1,6 +1,6 @@
 //! HTTP as a program outside speaks it.
 
-use super::{PATIENCE, until};
+use super::{PATIENCE, Sse, until};
 use reqwest::{Method, RequestBuilder, Response, header::HeaderMap};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
@@ -89,6 +89,29 @@ impl Client {
             request = request.header("X-Organization-Id", id);
         }
         request
+    }
+
+    /// GET with headers of one's own.
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        send(with(self.request(Method::GET, path), headers)).await
+    }
+
+    pub(crate) async fn head(&self, path: &str) -> Reply {
+        send(self.request(Method::HEAD, path)).await
+    }
+
+    /// Opens a stream of events, or the answer that is none.
+    pub(crate) async fn events(&self, path: &str, headers: &[(&str, &str)]) -> Result<Sse, Reply> {
+        let response = with(self.request(Method::GET, path), headers).send().await.expect("an answer");
+        if response.status() != 200 {
+            return Err(reply(response).await);
+        }
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(header("content-type"), Some("text/event-stream"));
+        assert_eq!(header("cache-control"), Some("no-store"));
+        assert_eq!(header("x-accel-buffering"), Some("no"));
+        assert_eq!(header("content-encoding"), None, "what is compressed waits for its block");
+        Ok(Sse::of(response))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -195,8 +218,15 @@ impl Client {
     }
 }
 
+fn with(request: RequestBuilder, headers: &[(&str, &str)]) -> RequestBuilder {
+    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+}
+
 async fn send(request: RequestBuilder) -> Reply {
-    let response = request.send().await.expect("an answer");
+    reply(request.send().await.expect("an answer")).await
+}
+
+async fn reply(response: reqwest::Response) -> Reply {
     Reply {
         status: response.status().as_u16(),
         headers: response.headers().clone(),

@@ -5,8 +5,11 @@ mod client;
 mod door;
 mod live;
 mod process;
+mod proxy;
+pub(crate) mod raw;
 mod seen;
 mod servers;
+mod sse;
 mod stream;
 mod world;
 
@@ -15,8 +18,10 @@ pub(crate) use client::{Client, Reply, base64};
 pub(crate) use door::Door;
 pub(crate) use live::{Heard, Live, Refused};
 pub(crate) use process::Process;
+pub(crate) use proxy::Proxy;
 pub(crate) use seen::processes;
 pub(crate) use servers::Servers;
+pub(crate) use sse::{Event, Sse};
 pub(crate) use stream::follow;
 pub(crate) use world::{Mode, SECRET_KEY, World};
 

@@ -60,6 +60,17 @@ impl Process {
         Self { child, pid, name: format!("{program} {pid}"), said }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw().unsigned_abs()
+    }
+
+    /// The address that a line with `text address=` tells.
+    pub(crate) async fn address_of(&mut self, text: &str) -> SocketAddr {
+        let line = self.says(&format!("{text} address=")).await;
+        let (_, rest) = line.split_once("address=").expect("found by it");
+        rest.split_whitespace().next().and_then(|address| address.parse().ok()).expect("an address")
+    }
+
     /// Every line so far.
     pub(crate) fn said(&self) -> Vec<String> {
         self.said.lock().expect("not poisoned").clone()
@@ -93,9 +104,7 @@ impl Process {
 
     /// Waits until it serves, and says where.
     pub(crate) async fn address(&mut self) -> SocketAddr {
-        let line = self.says("serving address=").await;
-        let (_, rest) = line.split_once("address=").expect("found by it");
-        rest.split_whitespace().next().and_then(|address| address.parse().ok()).expect("an address")
+        self.address_of("serving").await
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

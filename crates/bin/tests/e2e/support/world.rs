@@ -172,6 +172,7 @@ impl World {
                 ("REDIS_URL", self.backends.redis.clone()),
                 ("BROKER_PREFIX", self.prefix.clone()),
                 ("BUS_PREFIX", self.prefix.clone()),
+                ("METRICS_ADDRESS", "127.0.0.1:0".to_owned()),
             ]);
         }
         let mut settings: Vec<_> =

@@ -51,3 +51,9 @@ def imports():
     import a_module_that_is_not_installed
 
     return a_module_that_is_not_installed
+
+
+@workflow(execution_mode="sync")
+def large(size: int):
+    """Returns more than a row holds."""
+    return {"text": "x" * size}
