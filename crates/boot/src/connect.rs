@@ -109,11 +109,15 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
         }
     };
     let objects: Arc<dyn Objects> = match &settings.objects {
-        ObjectsChoice::Folder { path } => Arc::new(
-            objects::Folder::open(path)
-                .with_context(|| format!("the folder {} cannot be used for objects", path.display()))?,
-        ),
+        ObjectsChoice::Folder { path } => {
+            let unusable = || format!("the folder {} cannot be used for objects", path.display());
+            data_folder::make_private(path).with_context(unusable)?;
+            Arc::new(objects::Folder::open(path).with_context(unusable)?)
+        }
     };
+    let files = settings.data_dir.join("files");
+    data_folder::make_private(&files)
+        .with_context(|| format!("the folder {} cannot be made", files.display()))?;
     let (python, inspector) = open_python(settings, role, &clock).await?;
     let key = SecretBox::new(Box::new(*keys.encryption.expose()));
     let doors = Doors {
@@ -121,7 +125,7 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
         broker: broker.clone(),
         bus: bus.clone(),
         objects: objects.clone(),
-        files: Arc::new(Folders::new(settings.workspace_dir.clone(), settings.data_dir.join("files"))),
+        files: Arc::new(Folders::new(settings.workspace_dir.clone(), files)),
         inspector,
         clock: clock.clone(),
         ids: ids.clone(),
@@ -165,6 +169,10 @@ async fn open_database(settings: &Settings) -> Result<Db> {
         }
     };
     let place = settings.database.describe();
+    if let Database::Sqlite { path } = &settings.database {
+        // Failing here says nothing more than failing to open it below.
+        let _ = data_folder::make_private_file(path);
+    }
     let started = tokio::time::Instant::now();
     loop {
         match Db::connect(&target).await {

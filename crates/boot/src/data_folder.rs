@@ -4,8 +4,9 @@
 use anyhow::{Context, Result, anyhow};
 use std::{
     fmt,
-    fs::{File, TryLockError},
-    io::{Read, Write},
+    fs::{DirBuilder, File, TryLockError},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
     time::Duration,
 };
@@ -113,9 +114,54 @@ pub(crate) fn make(folder: &Path) -> Result<()> {
         .with_context(|| format!("the data folder {} cannot be made; set DATA_DIR", folder.display()))
 }
 
+/// Makes a folder, when it is missing, that only this process's user can look into: runs that have a user of their own pass the data
+/// folder on the way to their files, and nothing else in it is theirs.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    unless_there(DirBuilder::new().mode(0o700).create(folder))
+}
+
+/// Makes an empty file, when it is missing, that only this process's user can read.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn make_private_file(path: &Path) -> io::Result<()> {
+    unless_there(File::options().write(true).create_new(true).mode(0o600).open(path).map(drop))
+}
+
+fn unless_there(made: io::Result<()>) -> io::Result<()> {
+    match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    #[test]
+    fn what_is_private_is_made_once_and_left_alone_afterwards() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mode = |path: &Path| fs::metadata(path).expect("made").permissions().mode() & 0o777;
+        let folder = dir.path().join("data/objects");
+        make_private(&folder).expect("made");
+        assert_eq!(mode(&folder), 0o700);
+        let file = folder.join("bifrost.db");
+        make_private_file(&file).expect("made");
+        assert_eq!(mode(&file), 0o600);
+
+        fs::write(&file, "kept").expect("written");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o750)).expect("shared with a group");
+        make_private(&folder).and_then(|()| make_private_file(&file)).expect("there already");
+        assert_eq!((mode(&folder), fs::read_to_string(&file).expect("read")), (0o750, "kept".to_owned()));
+    }
 
     #[test]
     fn a_folder_has_one_owner() {

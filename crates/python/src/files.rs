@@ -1,11 +1,12 @@
 //! The runner's Python files and the SDK, carried inside the binary and written below the data folder.
 
 use crate::error::Error;
+use nix::unistd::geteuid;
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, lchown},
     path::{Path, PathBuf},
 };
 
@@ -63,7 +64,8 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
-/// Removes a folder with everything in it; folders that were closed to their owner are opened first. No folder is fine.
+/// Removes a folder with everything in it. Folders in it that belong to a run's user are taken over first, and those that are closed are
+/// opened: a worker without the right to pass everything (`CAP_DAC_OVERRIDE`) can do no more than that. No folder is fine.
 pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
     let gone = |outcome: io::Result<()>| match outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -72,17 +74,19 @@ pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
     if gone(fs::remove_dir_all(folder)).is_ok() {
         return Ok(());
     }
-    open_folders(folder);
+    take_over(folder);
     gone(fs::remove_dir_all(folder))
 }
 
-fn open_folders(folder: &Path) {
+/// Nothing that runs has this folder any more, so nothing changes below it meanwhile.
+fn take_over(folder: &Path) {
+    let _refused = lchown(folder, Some(geteuid().as_raw()), None);
     let _refused = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         // Not through links: `file_type` does not follow them.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_folders(&entry.path());
+            take_over(&entry.path());
         }
     }
 }

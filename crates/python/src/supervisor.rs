@@ -5,6 +5,7 @@ use crate::{
     files::closed_to_others,
     lease::Lease,
     metrics,
+    sys,
     zygote::{Start, Zygote, ZygoteLink},
 };
 use bifrost_domain::ports::python::RuntimeInfo;
@@ -118,14 +119,16 @@ impl Supervisor {
         self.state.send_replace(State::Ready(Arc::new(Ready { link: zygote.link.clone(), info, own_uid })));
     }
 
-    /// The zygote knows whether it may change the uid; whether that uid could read anything is known here.
+    /// The zygote knows whether it may change the uid. Whether that uid could read anything, and whether this process may give it a
+    /// folder and end its processes, is known here.
     fn check_own_uid(&self, info: &mut RuntimeInfo) -> bool {
         let Some(wall) = info.walls.iter_mut().find(|wall| wall.name == "own_uid") else { return false };
         if wall.missing.is_some() {
             return false;
         }
-        if !nix::unistd::geteuid().is_root() {
-            wall.missing = Some("the worker does not run as root".to_owned());
+        let lacking = sys::lacking_capabilities();
+        if !lacking.is_empty() {
+            wall.missing = Some(format!("the worker has no {}", lacking.join(", ")));
             return false;
         }
         let needed = self.start.interpreter.prefixes.iter().chain(&self.folders);

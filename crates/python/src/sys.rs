@@ -30,6 +30,21 @@ pub fn harden_process() -> io::Result<()> {
     Ok(prctl::set_dumpable(false)?)
 }
 
+/// What this process needs to look after processes of other users: it hands its folders over and takes them back (`CAP_CHOWN`), and
+/// signals what runs in them (`CAP_KILL`). Root has both unless they were taken away.
+const LOOK_AFTER_OTHERS: [(&str, u32); 2] = [("CAP_CHOWN", 0), ("CAP_KILL", 5)];
+
+/// Which of the capabilities to look after processes of other users this process does not have.
+pub(crate) fn lacking_capabilities() -> Vec<&'static str> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default();
+    LOOK_AFTER_OTHERS.iter().filter(|(_, bit)| effective >> bit & 1 == 0).map(|(name, _)| *name).collect()
+}
+
 /// Where the monotonic clock stands, which all processes of the machine share (`CLOCK_MONOTONIC`, Python's `time.monotonic`).
 pub(crate) fn monotonic() -> std::time::Duration {
     // The clock exists on every kernel that this crate runs on; without it the lease would end at once, which is the safe side.

@@ -145,6 +145,15 @@ class Lifecycle(unittest.TestCase):
         child.code("import os\nopen('x', 'w').close()\nreturn [os.getuid(), os.getgid(), os.getgroups(), os.access('/root', os.R_OK)]")
         self.assertEqual(child.result()["result"], [60123, 60123, [], False])
 
+    def test_a_run_has_no_capability(self) -> None:
+        child = self.zygote.fork()
+        self.addCleanup(child.close)
+        child.code(
+            "with open('/proc/self/status') as file:\n"
+            "    return {line.split()[1] for line in file if line.startswith(('CapInh', 'CapPrm', 'CapEff', 'CapAmb'))}"
+        )
+        self.assertEqual(child.result()["result"], ["0" * 16])
+
     def test_children_die_when_the_lease_ends(self) -> None:
         self.lease(60_000)
         child = self.zygote.fork()

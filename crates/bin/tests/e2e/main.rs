@@ -28,6 +28,7 @@ mod stop;
 mod stream;
 mod support;
 mod tour;
+mod walls;
 mod workers;
 mod workspace;
 

@@ -18,6 +18,10 @@ _PR_SET_NO_NEW_PRIVS = 38
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 
+# Numbers of linux/capability.h, and the version of its structures that has 64 of them.
+CAPABILITIES = {"CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7}
+_CAPABILITY_VERSION_3 = 0x20080522
+
 _NR_CLOSE_RANGE = 436
 _NR_LANDLOCK_CREATE, _NR_LANDLOCK_ADD, _NR_LANDLOCK_RESTRICT = 444, 445, 446
 _LANDLOCK_VERSION = 1
@@ -58,6 +62,19 @@ def die_with_parent(signal: int) -> None:
 def no_new_privileges() -> None:
     """Set-uid programs gain nothing from now on."""
     prctl(_PR_SET_NO_NEW_PRIVS, 1, "prctl(PR_SET_NO_NEW_PRIVS)")
+
+
+def missing_capabilities() -> list[str]:
+    """Which of :data:`CAPABILITIES` are not in effect."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        effective = next((int(line.split()[1], 16) for line in file if line.startswith("CapEff:")), 0)
+    return [name for name, number in CAPABILITIES.items() if not effective >> number & 1]
+
+
+def drop_capabilities() -> None:
+    """Gives up every capability; the ambient ones go with them."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(ctypes.c_char_p(header), ctypes.c_char_p(bytes(24))), "capset")
 
 
 def unshare(flags: int) -> None:

@@ -100,6 +100,8 @@ class Walls:
                 pass  # without it only multiprocessing's semaphores are missing
         if uid is not None:
             become(uid)
+        # Only a change from root takes them away, and the worker may be another user that was given some.
+        kernel.drop_capabilities()
         kernel.die_with_parent(signal.SIGKILL)
         if not alive():
             os._exit(0)
@@ -142,9 +144,11 @@ class Walls:
             raise OSError(reason.decode("utf-8", "replace"))
 
     def _try_uid(self) -> None:
-        if os.geteuid() != 0:
-            raise OSError("the worker does not run as root, so it may not change users")
+        missing = kernel.missing_capabilities()
+        if missing:
+            raise OSError(f"the worker may not change users: it has no {', '.join(missing)}")
         become(PROBE_UID)
+        kernel.drop_capabilities()
         for path in self.needed:
             try:
                 if os.path.exists(path) or not os.access(os.path.dirname(path), os.X_OK):

@@ -36,14 +36,20 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `program` (a name from Cargo: `bifrost`, `bifrost-api`, `bifrost-jobs`) with these settings.
     pub(crate) fn start(program: &str, settings: &[(String, String)]) -> Self {
+        Self::start_by(&[], program, settings)
+    }
+
+    /// Starts `program` by the command line `by`, which it is the end of; empty: by itself.
+    pub(crate) fn start_by(by: &[String], program: &str, settings: &[(String, String)]) -> Self {
         let (path, arguments): (&str, &[&str]) = match program {
             "bifrost" => (env!("CARGO_BIN_EXE_bifrost"), &["dev"]),
             "bifrost-api" => (env!("CARGO_BIN_EXE_bifrost-api"), &[]),
             "bifrost-jobs" => (env!("CARGO_BIN_EXE_bifrost-jobs"), &[]),
             other => panic!("there is no program {other}"),
         };
-        let mut child = Command::new(path)
-            .args(arguments)
+        let mut words = by.iter().map(String::as_str).chain([path]).chain(arguments.iter().copied());
+        let mut child = Command::new(words.next().expect("a program"))
+            .args(words)
             .env_clear()
             .envs(bare_environment())
             .envs(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))

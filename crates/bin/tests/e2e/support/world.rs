@@ -41,6 +41,7 @@ pub(crate) struct World {
     database: Option<PostgresDatabase>,
     prefix: String,
     settings: Vec<(String, String)>,
+    started_by: Vec<String>,
     /// `bifrost dev`, or `bifrost-api`.
     pub(crate) api: Option<Process>,
     /// Further replicas of `bifrost-api`.
@@ -74,6 +75,7 @@ impl World {
             database,
             prefix,
             settings: Vec::new(),
+            started_by: Vec::new(),
             api: None,
             replicas: Vec::new(),
             jobs: Vec::new(),
@@ -88,6 +90,12 @@ impl World {
     /// Adds a setting for every process.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Every process is started by this command line, which its own is the end of.
+    pub(crate) fn started_by(mut self, words: &[&str]) -> Self {
+        self.started_by = words.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -132,7 +140,7 @@ impl World {
     /// Starts the API (in embedded mode: everything).
     pub(crate) async fn start_api(&mut self) {
         let program = if self.mode == Mode::Embedded { "bifrost" } else { "bifrost-api" };
-        let process = self.api.insert(Process::start(program, &self.settings()));
+        let process = self.api.insert(Process::start_by(&self.started_by, program, &self.settings()));
         self.address = Some(process.address().await);
     }
 
@@ -146,7 +154,7 @@ impl World {
 
     /// Starts one more worker.
     pub(crate) fn start_jobs(&mut self) {
-        let process = Process::start("bifrost-jobs", &self.settings());
+        let process = Process::start_by(&self.started_by, "bifrost-jobs", &self.settings());
         self.jobs.push(process);
     }
 
