@@ -79,6 +79,7 @@ fn each_value_past_its_bound_is_one_problem_of_that_variable() {
             ],
         ),
         ("DATABASE_SSL_MODE", &["maybe"]),
+        ("DATABASE_SSL_ROOT_CERT", &["/dev/zero", "/nowhere/ca.crt", &long_path, "a\u{0}b"]),
         ("DATABASE_POOL_MIN_SIZE", &["1001", "17"]),
         ("DATABASE_POOL_MAX_SIZE", &["0", "1001"]),
         ("RABBITMQ_URL", &["http://h", "amqp:", "rabbit"]),

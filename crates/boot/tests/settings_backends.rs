@@ -78,6 +78,40 @@ fn a_database_has_one_address_however_it_is_written() {
 }
 
 #[test]
+fn an_authority_of_ones_own_is_a_file_that_is_used() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let ca = file("ca.crt", "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n");
+    let key = file("ca.key", "-----BEGIN PRIVATE KEY-----\n");
+    let host = ("DATABASE_HOST", "db");
+    let full = ("DATABASE_SSL_MODE", "verify-full");
+    let (url, _) = postgres(&[host, full, ("DATABASE_SSL_ROOT_CERT", &ca)]);
+    let url = url::Url::parse(&url).expect("an address");
+    assert_eq!(url.query_pairs().find(|(name, _)| name == "sslrootcert").expect("named").1, ca);
+
+    let absent = dir.path().join("absent").display().to_string();
+    let twice = ("DATABASE_URL", "postgres://h/n?sslmode=verify-full&sslrootcert=/x");
+    for (pairs, path, variable, text) in [
+        (vec![host, full], &absent, "DATABASE_SSL_ROOT_CERT", "cannot be read"),
+        (vec![host, full], &key, "DATABASE_SSL_ROOT_CERT", "holds no certificate"),
+        (vec![host], &ca, "DATABASE_SSL_ROOT_CERT", "verify-full"),
+        (vec![twice], &ca, "DATABASE_URL", "set one of them"),
+    ] {
+        let pairs: Vec<_> = pairs.into_iter().chain([("DATABASE_SSL_ROOT_CERT", path.as_str())]).collect();
+        let problems = refused(&pairs, Mode::Dev);
+        assert_eq!(problems.len(), 1, "{pairs:?}: {problems:?}");
+        assert!(
+            problems[0].starts_with(&format!("{variable}: ")) && problems[0].contains(text),
+            "{pairs:?}: {problems:?}"
+        );
+    }
+}
+
+#[test]
 fn a_half_set_database_is_refused() {
     let url = STACK[0];
     for (pairs, variable) in [

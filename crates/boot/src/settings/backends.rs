@@ -5,7 +5,11 @@ use super::{
     reader::{Reader, absolute, check_path, quote},
 };
 use secrecy::{ExposeSecret, SecretString};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 use url::Url;
 
 /// How a connection to PostgreSQL is secured, as `sslmode` of libpq.
@@ -35,6 +39,11 @@ const SSL_MODES: &[(&str, SslMode)] = &[
 ];
 
 impl SslMode {
+    /// Whether the server has to show a certificate of a known authority.
+    const fn verifies(self) -> bool {
+        matches!(self, Self::VerifyCa | Self::VerifyFull)
+    }
+
     /// The spelling in `sslmode`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -164,6 +173,7 @@ pub(super) fn database(reader: &mut Reader<'_>, mode: Mode, data_dir: &Path) -> 
     }
     let wanted_ssl = reader.given("DATABASE_SSL_MODE").is_some();
     let ssl_mode = reader.choice("DATABASE_SSL_MODE", SSL_MODES);
+    let root_cert = root_certificate(reader);
     let direct = reader.secret("DATABASE_URL");
     let variable = if direct.is_some() { "DATABASE_URL" } else { "DATABASE_HOST" };
     let parts = from_parts(reader, direct.is_some());
@@ -180,13 +190,43 @@ pub(super) fn database(reader: &mut Reader<'_>, mode: Mode, data_dir: &Path) -> 
         }
         return sqlite(reader, text.expose_secret()).unwrap_or_else(fallback);
     }
-    match postgres_url(text.expose_secret(), wanted_ssl.then_some(ssl_mode)) {
+    match postgres_url(text.expose_secret(), wanted_ssl.then_some(ssl_mode), root_cert.as_deref()) {
+        Ok((_, ssl_mode)) if root_cert.is_some() && !ssl_mode.verifies() => {
+            let message = format!(
+                "is not looked at with sslmode {}; set DATABASE_SSL_MODE=verify-full",
+                ssl_mode.as_str()
+            );
+            reader.problem("DATABASE_SSL_ROOT_CERT", message);
+            fallback()
+        }
         Ok((url, ssl_mode)) => Database::Postgres { url, pool_min, pool_max, ssl_mode },
         Err(message) => {
             reader.problem(variable, message);
             fallback()
         }
     }
+}
+
+/// How a certificate begins in PEM.
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
+/// More than any list of authorities.
+const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The file that `DATABASE_SSL_ROOT_CERT` names, when it holds certificates: said here once, and not by every connection that fails.
+fn root_certificate(reader: &mut Reader<'_>) -> Option<String> {
+    let path = reader.given("DATABASE_SSL_ROOT_CERT")?;
+    let text = File::open(&path).and_then(|file| {
+        let mut text = Vec::new();
+        file.take(MAX_CERTIFICATES_BYTES).read_to_end(&mut text)?;
+        Ok(text)
+    });
+    let refusal = match text {
+        Ok(text) if text.windows(PEM.len()).any(|part| part == PEM) => return Some(path),
+        Ok(_) => "holds no certificate".to_owned(),
+        Err(error) => format!("cannot be read: {error}"),
+    };
+    reader.problem("DATABASE_SSL_ROOT_CERT", format!("{} {refusal}", quote(&path)));
+    None
 }
 
 /// The address made of `DATABASE_HOST` and its companions, when those are set and `DATABASE_URL` is not.
@@ -243,7 +283,11 @@ fn from_parts(reader: &mut Reader<'_>, url_is_set: bool) -> Option<SecretString>
 }
 
 /// Accepts `postgres`, `postgresql` and SQLAlchemy's `postgresql+asyncpg`; the message never repeats the address.
-fn postgres_url(text: &str, wanted: Option<SslMode>) -> Result<(SecretString, SslMode), String> {
+fn postgres_url(
+    text: &str,
+    wanted: Option<SslMode>,
+    root_cert: Option<&str>,
+) -> Result<(SecretString, SslMode), String> {
     let (scheme, rest) = text.split_once("://").ok_or("is not postgres://… or sqlite:PATH")?;
     let driver = scheme.split_once('+').map_or(scheme, |(base, _)| base);
     if !matches!(driver, "postgres" | "postgresql") {
@@ -273,7 +317,15 @@ fn postgres_url(text: &str, wanted: Option<SslMode>) -> Result<(SecretString, Ss
         .filter(|(key, _)| !is_ssl(key))
         .map(|(k, v)| (k.into_owned(), v.into_owned()))
         .collect();
-    url.query_pairs_mut().clear().extend_pairs(others).append_pair("sslmode", ssl_mode.as_str());
+    let is_root_cert = |key: &str| matches!(key, "sslrootcert" | "ssl-root-cert" | "ssl-ca");
+    if root_cert.is_some() && others.iter().any(|(key, _)| is_root_cert(key)) {
+        return Err("has a sslrootcert, and DATABASE_SSL_ROOT_CERT is set, too; set one of them".to_owned());
+    }
+    url.query_pairs_mut()
+        .clear()
+        .extend_pairs(others)
+        .append_pair("sslmode", ssl_mode.as_str())
+        .extend_pairs(root_cert.map(|path| ("sslrootcert", path)));
     Ok((SecretString::from(url.as_str()), ssl_mode))
 }
 

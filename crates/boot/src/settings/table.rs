@@ -101,6 +101,11 @@ pub const VARIABLES: &[Variable] = &[
         "DATABASE_SSL_MODE",
         "disable, allow, prefer, require, verify-ca or verify-full. Default: the sslmode of the URL, else prefer.",
     ),
+    open(
+        DATABASE,
+        "DATABASE_SSL_ROOT_CERT",
+        "With verify-ca or verify-full: PEM file with the authority that signed the server's certificate. Default: the public ones.",
+    ),
     plain(DATABASE, "DATABASE_POOL_MIN_SIZE", "1", "PostgreSQL connections kept open, 0 to 1000."),
     plain(DATABASE, "DATABASE_POOL_MAX_SIZE", "16", "Most PostgreSQL connections of one process, 1 to 1000."),
     secret(
