@@ -63,6 +63,7 @@ free_port() {
     while [ "$port" -lt "$last" ]; do
         if [[ "$HANDED_OUT" != *" $port "* ]] && ! port_taken "$port"; then
             HANDED_OUT+="$port "
+            # shellcheck disable=SC2034 # for the caller
             PORT_FOUND="$port"
             return 0
         fi

@@ -83,7 +83,7 @@ compose_address() { compose port "$1" "$2" | sed 's/^0\.0\.0\.0:/127.0.0.1:/'; }
 
 # services_from_compose: the users and passwords are those of docker-compose.yml.
 services_from_compose() {
-    local wanted=() running service
+    local wanted=() running service address
     [ -f "$ROOT/docker-compose.yml" ] && docker_works || return 0
     if need_database; then wanted+=(postgres); fi
     if need_rabbitmq; then wanted+=(rabbitmq); fi
@@ -98,13 +98,19 @@ services_from_compose() {
     for service in "${wanted[@]}"; do
         case "$service" in
         postgres)
-            export DATABASE_URL="postgres://bifrost:${POSTGRES_PASSWORD:-bifrost}@$(compose_address postgres 5432)/bifrost"
+            address="$(compose_address postgres 5432)"
+            export DATABASE_URL="postgres://bifrost:${POSTGRES_PASSWORD:-bifrost_dev}@$address/bifrost"
             ;;
         rabbitmq)
-            export RABBITMQ_URL="amqp://bifrost:${RABBITMQ_PASSWORD:-bifrost}@$(compose_address rabbitmq 5672)/%2f"
-            RABBITMQ_UI="http://$(compose_address rabbitmq 15672) (user bifrost, password ${RABBITMQ_PASSWORD:-bifrost})"
+            address="$(compose_address rabbitmq 5672)"
+            export RABBITMQ_URL="amqp://bifrost:${RABBITMQ_PASSWORD:-bifrost_dev}@$address/%2f"
+            address="$(compose_address rabbitmq 15672)"
+            RABBITMQ_UI="http://$address (user bifrost, password ${RABBITMQ_PASSWORD:-bifrost_dev})"
             ;;
-        redis) export REDIS_URL="redis://$(compose_address redis 6379)/0" ;;
+        redis)
+            address="$(compose_address redis 6379)"
+            export REDIS_URL="redis://$address/0"
+            ;;
         esac
     done
 }
@@ -253,6 +259,7 @@ start_rabbitmq() {
         "$server" >"$SERVICES_DIR/log/rabbitmq.log" 2>&1 </dev/null &
     remember "$SERVICES_DIR/rabbitmq.pid" "$!"
     export RABBITMQ_URL="amqp://bifrost:$SERVICES_PASSWORD@127.0.0.1:$port/%2f"
+    # shellcheck disable=SC2034 # dev.sh shows it
     RABBITMQ_UI="http://127.0.0.1:$ui (user bifrost, password $SERVICES_PASSWORD)"
     wait_for 90 rabbitmq_is_up "$RABBITMQ_URL" || die "RabbitMQ did not start; see $SERVICES_DIR/log/rabbitmq.log"
     say "  RabbitMQ    127.0.0.1:$port"

@@ -9,9 +9,9 @@ use std::{
     path::Path,
 };
 
-/// The user of both images, by `scripts/as-worker.sh`.
+/// The user of both images, by `docker/as-worker.sh`.
 const USER: u32 = 10_001;
-const ENTRY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/as-worker.sh");
+const ENTRY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docker/as-worker.sh");
 
 /// Leaves a folder that nobody but its owner could open, and says as who it ran, with which rights.
 const CODE: &str = r#"

@@ -1,15 +1,16 @@
 #!/bin/sh
 # as-worker.sh COMMAND…: the entry point of the image of jobs.
 #
-# Root becomes the user that api runs as, too, so that both own what lies in /data. Of what the container was given, the worker keeps the
-# capabilities that it uses, as ambient ones: they outlive the change of user, and every run gives them up before it begins.
+# A container that is started as root becomes the user that api runs as, too, so that both own what lies in /data. Of the capabilities that
+# it was given it keeps those that the worker uses, as ambient ones: they outlive the change of user, and every run gives them up before
+# it begins.
 #
 #   SETUID, SETGID   each run gets a user of its own
 #   CHOWN            that user's temporary folder is handed over, and taken back to be removed
 #   KILL             a run of another user is cancelled, and ended at its time limit
 #   SYS_ADMIN        each run gets namespaces of its own; not given by docker-compose.yml (docs/operations.md)
 #
-# A container that was given none of them is started as that user (`user: "10001:10001"`): runs share it then.
+# Started as that user, which is the image's own way, it was given none of them: runs share the user then.
 set -eu
 
 ID=10001
@@ -23,7 +24,7 @@ if [ "$(id -u)" = 0 ]; then
     case "$keep" in
     *+setgid*+setuid*) ;;
     *)
-        echo "as-worker.sh: root without SETUID and SETGID cannot become the user $ID; give both, or start the container as $ID:$ID" >&2
+        echo "as-worker.sh: root without SETUID and SETGID cannot become the user $ID; give both, or start the container as the image says ($ID:$ID)" >&2
         exit 1
         ;;
     esac
