@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
-# The one gate: formatting, lints, shell, Python, build, Rust tests, documentation. `./test.sh --help` says more.
+# The one gate: formatting, lints, shell, Python, build, Rust tests, documentation. `./test.sh --help` says more, CONTRIBUTING.md the rest.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/scripts/lib.sh"
 
 usage() {
     cat <<'TEXT'
-./test.sh                       everything
-./test.sh --full                everything, with many more cases in the property tests
-./test.sh --coverage            the Rust tests under cargo-llvm-cov, with a table of coverage
-./test.sh PATH…                 the tests of a crate or file: crates/boot, crates/boot/tests/keys.rs,
-                                sdk/python/tests/test_context.py, …/test_context.py::test_name
+./test.sh                       everything but the long tests
+./test.sh --full                everything, with the long tests and many more cases in the property tests
+./test.sh --coverage [PATH…]    the Rust tests (of all, or of these crates) with a table of the lines that they reach, and
+                                target/coverage/lcov.info
+./test.sh PATH…                 the tests of a crate, folder or file: crates/boot, crates/boot/tests/keys.rs,
+                                crates/bin/tests/e2e/tour.rs, migration, sdk/python/tests/test_context.py, examples, docker
+./test.sh PATH::NAME            one test of a file: crates/boot/tests/keys.rs::name, sdk/python/tests/test_context.py::test_name
 ./test.sh WORD…                 the Rust tests whose name contains one of the words
+
+A file of a crate's src/ stands for the crate. Tests whose name ends in `_long` are left to --full, unless a path or word names them.
 
 PostgreSQL, RabbitMQ and Redis are those named by DATABASE_URL (a user who may create databases), RABBITMQ_URL and
 REDIS_URL, else those on this machine's usual ports, else Docker Compose, else private ones for the time of the run.
@@ -23,6 +27,7 @@ PASSED=0
 FAILED=0
 FAILURES=()
 TIMES=()
+NOTES=()
 LOG="$(mktemp)"
 TEMPORARY=""
 
@@ -85,6 +90,7 @@ need_component() {
 
 # Leaves NEXTEST=1 when there is cargo-nextest, installed if need be.
 find_nextest() {
+    if [ -n "${NEXTEST+known}" ]; then return 0; fi
     NEXTEST=1
     if cargo nextest --version >/dev/null 2>&1; then return 0; fi
     say "installing cargo-nextest (once; takes a few minutes)"
@@ -94,6 +100,7 @@ find_nextest() {
 }
 
 find_services() {
+    if declare -F services_stop >/dev/null; then return 0; fi
     # shellcheck source=scripts/services.sh
     . "$ROOT/scripts/services.sh"
     # Tests take addresses from these three only; settings of a running installation must not reach them.
@@ -119,27 +126,47 @@ clean_up() {
     exit "$status"
 }
 
+# Leaves cargo-llvm-cov with a way to read the profiles that rustc's LLVM writes.
+find_coverage_tools() {
+    local major folder
+    cargo llvm-cov --version >/dev/null 2>&1 || {
+        say "installing cargo-llvm-cov (once; takes a few minutes)"
+        cargo install cargo-llvm-cov --locked >&2 || die "--coverage needs cargo-llvm-cov: cargo install cargo-llvm-cov --locked"
+    }
+    if [ -n "${LLVM_COV:-}" ] && [ -n "${LLVM_PROFDATA:-}" ]; then return 0; fi
+    folder="$(rustc --print sysroot)/lib/rustlib"
+    if [ -n "$(find "$folder" -name llvm-profdata 2>/dev/null)" ]; then return 0; fi
+    if have rustup && timeout 300 rustup component add llvm-tools >&2; then return 0; fi
+    # Without rustup: the same major version from elsewhere reads the same format.
+    major="$(rustc -vV | sed -nE 's/^LLVM version: ([0-9]+).*/\1/p')"
+    if have "llvm-profdata-$major" && have "llvm-cov-$major"; then
+        LLVM_COV="$(command -v "llvm-cov-$major")"
+        LLVM_PROFDATA="$(command -v "llvm-profdata-$major")"
+        export LLVM_COV LLVM_PROFDATA
+        return 0
+    fi
+    die "--coverage needs llvm-cov and llvm-profdata $major: rustup component add llvm-tools, or apt-get install llvm-$major"
+}
+
 # ---- the checks
+
+SCRIPTS=(dev.sh test.sh .ci/run scripts/*.sh docker/*.sh)
 
 shell_syntax() {
     local script
-    for script in dev.sh test.sh .ci/run scripts/*.sh; do
+    for script in "${SCRIPTS[@]}"; do
         bash -n "$script" || return 1
         say "$script"
     done
-    if have shellcheck; then shellcheck -x dev.sh test.sh scripts/*.sh; fi
+    if have shellcheck; then shellcheck -x "${SCRIPTS[@]}"; fi
 }
 
 python_tests() { "$PYTHON" -W error::SyntaxWarning -m unittest discover -s sdk/python/tests -t sdk/python "$@"; }
 
-# unittest of one file, or of one test in it (FILE::NAME).
-python_file() {
-    local file="${1%%::*}" name=""
-    if [[ "$1" == *::* ]]; then name="${1##*::}"; fi
-    [ -f "$file" ] || die "there is no $file"
-    python_tests -p "$(basename "$file")" ${name:+-k "$name"}
-}
+# unittest of one file, or of one test in it.
+python_file() { python_tests -p "$(basename "$1")" ${2:+-k "$2"}; }
 
+# rust_tests ARGUMENT…: the tests that these arguments of cargo choose.
 rust_tests() {
     if [ -n "$NEXTEST" ]; then
         cargo nextest run --no-fail-fast --profile "$NEXTEST_PROFILE" "$@"
@@ -148,7 +175,30 @@ rust_tests() {
     fi
 }
 
+# rust_tests_in MODULE NAME ARGUMENT…: of these, those in a module (empty: in any) and of a name (empty: every one).
+rust_tests_in() {
+    local module="$1" name="$2" pattern
+    shift 2
+    if [ -n "$NEXTEST" ]; then
+        pattern="${module:+^$module::}"
+        if [ -n "$name" ]; then pattern+="${module:+(.*::)?}$name(::|\$)"; fi
+        cargo nextest run --no-fail-fast --profile "$NEXTEST_PROFILE" "$@" -E "test(/$pattern/)"
+    else
+        cargo test --no-fail-fast "$@" "${name:-$module::}"
+    fi
+}
+
 count_rust_tests() { if [ -n "$NEXTEST" ]; then count_nextest "$1"; else count_cargo_test "$1"; fi; }
+
+# Says how many tests the plain run left out.
+note_long_tests() {
+    if [ -z "$NEXTEST" ] || [ "$NEXTEST_PROFILE" = full ]; then return 0; fi
+    NOTES+=("$(cargo nextest list --workspace --profile full --message-format oneline -E "test($LONG)" 2>/dev/null |
+        grep -c . || true) long tests were left to ./test.sh --full")
+}
+
+# As .config/nextest.toml has it.
+LONG='/_long(::|$)/'
 
 # Whether a doc comment has a code block that rustdoc would run.
 has_doc_tests() {
@@ -178,51 +228,113 @@ everything() {
     phase "lints" count_one cargo clippy --workspace --all-targets --quiet -- -D warnings
     phase "build" count_one cargo build --workspace --bins
     phase "Rust tests" count_rust_tests rust_tests --workspace
+    note_long_tests
     if has_doc_tests; then phase "documentation tests" count_cargo_test cargo test --workspace --doc; fi
     phase "documentation" count_one documentation
 }
 
 coverage() {
-    cargo llvm-cov --version >/dev/null 2>&1 || die "--coverage needs cargo-llvm-cov: cargo install cargo-llvm-cov --locked"
+    local packages=() argument
+    for argument in "$@"; do
+        [ -f "$argument/Cargo.toml" ] || die "--coverage takes folders of crates; $argument is none"
+        packages+=(-p "$(package_of "$argument")")
+    done
+    if [ "${#packages[@]}" = 0 ]; then packages=(--workspace); fi
     find_nextest
     [ -n "$NEXTEST" ] || die "--coverage needs cargo-nextest: cargo install cargo-nextest --locked"
+    find_coverage_tools
     find_services
-    phase "Rust tests with coverage" count_nextest cargo llvm-cov nextest --workspace --no-fail-fast
+    mkdir -p target/coverage
+    cargo llvm-cov clean --workspace --profraw-only
+    phase "Rust tests with coverage" count_nextest env NEXTEST_PROFILE="$NEXTEST_PROFILE" \
+        cargo llvm-cov nextest --no-report --no-fail-fast "${packages[@]}"
+    phase "coverage" count_one coverage_report
+    NOTES+=("lines by file: target/coverage/lcov.info")
+}
+
+coverage_report() {
+    local ours='(/tests/|/test-support/|/bench/)'
+    cargo llvm-cov report --lcov --output-path target/coverage/lcov.info --ignore-filename-regex "$ours" &&
+        cargo llvm-cov report --summary-only --ignore-filename-regex "$ours"
 }
 
 # The package of a crate's folder.
 package_of() { sed -nE 's/^name = "(.*)"/\1/p' "$1/Cargo.toml" | head -n 1; }
 
+# The tests of PATH or PATH::NAME in a crate.
+some_of_crate() {
+    local path="$1" name="$2" folder package inside target
+    folder="$path"
+    while [ ! -f "$folder/Cargo.toml" ]; do folder="$(dirname "$folder")"; done
+    package="$(package_of "$folder")"
+    inside="${path#"$folder"}" && inside="${inside#/}"
+    case "$inside" in
+    tests/*.rs)
+        # tests/suite/main.rs is a target, tests/suite/part.rs a module of it, tests/alone.rs a target of its own.
+        inside="${inside#tests/}" && inside="${inside%.rs}"
+        target="${inside%%/*}"
+        inside="${inside#"$target"}" && inside="${inside#/}" && inside="${inside%/mod}"
+        if [ "$inside" = main ]; then inside=""; fi
+        inside="${inside//\//::}"
+        if [ -z "$inside$name" ]; then
+            rust_tests -p "$package" --test "$target"
+        else
+            rust_tests_in "$inside" "$name" -p "$package" --test "$target"
+        fi
+        ;;
+    *) if [ -z "$name" ]; then rust_tests -p "$package"; else rust_tests_in "" "$name" -p "$package"; fi ;;
+    esac
+}
+
+# What an argument names: its path and the name of one test in WHERE and NAME. A word that is no path leaves WHERE empty.
+named() {
+    WHERE="${1#./}" && WHERE="${WHERE%/}" NAME=""
+    if [[ "$WHERE" == *::* && -e "${WHERE%%::*}" ]]; then
+        NAME="${WHERE##*::}" WHERE="${WHERE%%::*}"
+    fi
+    if [ -e "$WHERE" ]; then return 0; fi
+    case "$WHERE" in
+    */* | *.rs | *.py | *.sh) die "there is no ${WHERE%%::*}" ;;
+    *) WHERE="" NAME="" ;;
+    esac
+}
+
 some() {
-    local argument path folder package words=()
-    find_nextest
-    if [[ " $*" != *" sdk/python/"* || $# -gt 1 ]]; then find_services; fi
+    local argument words=()
+    # What a path or a word names runs, however long it takes.
+    NEXTEST_PROFILE=full
+    for argument in "$@"; do named "$argument"; done
     for argument in "$@"; do
-        path="${argument#./}"
-        case "$path" in
-        sdk/python/*.py | sdk/python/*.py::*) phase "$path" count_unittest python_file "$path" ;;
-        sdk/python | sdk/python/*) phase "$path" count_unittest python_tests ;;
-        crates/* | migration | migration/*)
-            folder="${path%/}"
-            [ -e "$folder" ] || die "there is no $folder"
-            while [ ! -f "$folder/Cargo.toml" ]; do folder="$(dirname "$folder")"; done
-            package="$(package_of "$folder")"
-            if [[ "$path" == */tests/*.rs && "$(dirname "$path")" == "$folder/tests" ]]; then
-                phase "$path" count_rust_tests rust_tests -p "$package" --test "$(basename "$path" .rs)"
-            else
-                phase "$path" count_rust_tests rust_tests -p "$package"
-            fi
+        named "$argument"
+        case "$WHERE" in
+        "") words+=("$argument") ;;
+        sdk/python/tests/*.py) phase "$argument" count_unittest python_file "$WHERE" "$NAME" ;;
+        sdk | sdk/*) phase "$argument" count_unittest python_tests ;;
+        examples | examples/*) phase "$argument" count_unittest python_file test_examples.py "$NAME" ;;
+        docker | docker/* | docker-compose*.yml | Dockerfile.* | scripts | scripts/* | *.sh)
+            phase "shell scripts" count_one shell_syntax
+            phase "$argument" count_unittest python_file test_compose.py "$NAME"
             ;;
-        *) words+=("$argument") ;;
+        crates/* | migration | migration/* | bench | bench/*)
+            find_nextest
+            find_services
+            phase "$argument" count_rust_tests some_of_crate "$WHERE" "$NAME"
+            ;;
+        *) die "$WHERE has no tests of its own; ./test.sh --help says what has" ;;
         esac
     done
-    if [ "${#words[@]}" -gt 0 ]; then phase "${words[*]}" count_rust_tests rust_tests --workspace "${words[@]}"; fi
+    if [ "${#words[@]}" -gt 0 ]; then
+        find_nextest
+        find_services
+        phase "${words[*]}" count_rust_tests rust_tests --workspace "${words[@]}"
+    fi
 }
 
 report() {
     local line
     printf '\n== times\n'
     for line in "${TIMES[@]}"; do say "$line"; done
+    for line in ${NOTES[@]+"${NOTES[@]}"}; do say "$line"; done
     for line in ${FAILURES[@]+"${FAILURES[@]}"}; do say "failed: $line"; done
     say "$PASSED passed, $FAILED failed"
     [ "$FAILED" = 0 ] && [ "$PASSED" -gt 0 ]
@@ -243,8 +355,8 @@ case "${1:-}" in
     everything
     ;;
 --coverage)
-    [ $# = 1 ] || die "--coverage stands alone"
-    coverage
+    shift
+    coverage "$@"
     ;;
 -h | --help | help) usage && exit 0 ;;
 -*) die "does not know \`$1\`; ./test.sh --help" ;;

@@ -19,7 +19,8 @@ use tokio::{
 /// What every program needs of the environment around the tests; nothing else of it is passed on.
 #[expect(clippy::disallowed_methods, reason = "tests have no settings: Python is found on the PATH")]
 fn bare_environment() -> Vec<(String, String)> {
-    ["PATH", "HOME", "LANG", "BIFROST_PYTHON"]
+    // The last one says where a program under --coverage writes what it reached.
+    ["PATH", "HOME", "LANG", "BIFROST_PYTHON", "LLVM_PROFILE_FILE"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
         .collect()
