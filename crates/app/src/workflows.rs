@@ -2,16 +2,18 @@
 
 use crate::{App, executions};
 use bifrost_domain::{
-    definition::{Issue, Severity},
+    definition::{Definition, DefinitionKind, Issue, Severity},
     error::{Error, Result},
     messages::topics,
     policy::{self, Caller, Visibility, actions},
     ports::python::{SourceReport, WorkspaceReport},
+    validation,
 };
 use bifrost_storage::workflows::{Declared, Workflow};
 use bytes::Bytes;
 use dashmap::DashMap;
 use std::{
+    cmp::Ordering,
     collections::HashMap,
     time::{Duration, Instant},
 };
@@ -80,7 +82,14 @@ impl App {
             ));
         }
         let inspector = self.doors.inspector.as_ref().ok_or_else(executions::no_python)?;
-        inspector.inspect(path, source).await.map_err(Error::unavailable)
+        let mut report = inspector.inspect(path, source).await.map_err(Error::unavailable)?;
+        report.issues.extend(report.definitions.iter().flat_map(validation::issues));
+        let visible = policy::visible_workflows(caller);
+        for definition in report.definitions.iter().filter(|one| one.kind != DefinitionKind::DataProvider) {
+            let known = self.reader.find_workflow_by_name(&definition.name, &visible).await?;
+            report.issues.extend(known.and_then(|known| name_issue(definition, path, &known.path)));
+        }
+        Ok(report)
     }
 
     /// Reads a file of the workspace for validation.
@@ -102,7 +111,7 @@ impl App {
     }
 
     /// Makes the catalog equal to what a worker found in the workspace. Of two definitions with one name the one in the later
-    /// file is left out and reported, and so is what the database cannot keep. Returns the issues that were added here.
+    /// file is left out and reported, and so is what the database cannot keep. Returns the issues that were found here.
     ///
     /// # Errors
     /// The database is away: the caller tries again.
@@ -124,15 +133,33 @@ impl App {
     }
 }
 
+/// What is wrong with the name of a definition in `path` when the workspace has it in `known`: of two the first by path is used.
+fn name_issue(definition: &Definition, path: &str, known: &str) -> Option<Issue> {
+    let name = &definition.name;
+    let (severity, message) = match known.cmp(path.trim_start_matches("./")) {
+        Ordering::Less => {
+            (Severity::Error, format!("the name `{name}` is taken by {known}; this one is not used"))
+        }
+        Ordering::Greater => (
+            Severity::Warning,
+            format!("{known} has the name `{name}`, too, and is not used beside this file"),
+        ),
+        Ordering::Equal => return None,
+    };
+    Some(Issue { line: definition.line, message, severity })
+}
+
 fn declared_of(report: &WorkspaceReport) -> (Vec<Declared>, Vec<(String, Issue)>) {
     let mut files: Vec<_> = report.files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    let mut first: HashMap<&str, &str> = HashMap::new();
+    // Workflows and data providers have names of their own.
+    let mut first: HashMap<(bool, &str), &str> = HashMap::new();
     let mut declared = Vec::new();
     let mut issues = Vec::new();
     for file in files {
         for definition in &file.definitions {
-            if let Some(other) = first.get(definition.name.as_str()) {
+            let key = (definition.kind == DefinitionKind::DataProvider, definition.name.as_str());
+            if let Some(other) = first.get(&key) {
                 let message =
                     format!("the name `{}` is taken by {other}; this one is not used", definition.name);
                 issues.push((
@@ -141,7 +168,8 @@ fn declared_of(report: &WorkspaceReport) -> (Vec<Declared>, Vec<(String, Issue)>
                 ));
                 continue;
             }
-            first.insert(&definition.name, &file.path);
+            first.insert(key, &file.path);
+            issues.extend(validation::issues(definition).into_iter().map(|issue| (file.path.clone(), issue)));
             declared.push(Declared {
                 path: file.path.clone(),
                 source_hash: file.hash.clone(),

@@ -122,7 +122,7 @@ pub struct Parameter {
     /// Help for the person who fills it in.
     #[serde(default)]
     pub help_text: Option<String>,
-    /// `pattern`, `min`, `max`, `message`.
+    /// `pattern`, `min`, `max`, `message` ([`crate::validation`]).
     #[serde(default)]
     pub validation: Option<Value>,
     /// From the docstring.

@@ -22,3 +22,4 @@ pub mod policy;
 pub mod ports;
 pub mod scope;
 pub mod user;
+pub mod validation;

@@ -4,6 +4,7 @@ use crate::{
     definition::{Definition, ItemType, Parameter, ParameterFormat, ParameterOption, ParameterType},
     error::{Error, Field, Result},
     user::Email,
+    validation,
 };
 use serde_json::{Map, Value};
 
@@ -31,7 +32,7 @@ pub fn convert(definition: &Definition, input: Map<String, Value>) -> Result<Map
             continue;
         }
         let Some(value) = output.remove(&parameter.name) else { continue };
-        match convert_one(&Wanted::from(parameter), value) {
+        match convert_one(&Wanted::from(parameter), value).and_then(|value| keeps_rules(parameter, value)) {
             Ok(value) => {
                 output.insert(parameter.name.clone(), value);
             }
@@ -58,6 +59,14 @@ pub fn check_keys(input: &Map<String, Value>) -> Result<()> {
 
 fn field(parameter: &Parameter, code: &'static str, message: impl Into<String>) -> Field {
     Field { path: format!("input_data.{}", parameter.name), code: code.into(), message: message.into() }
+}
+
+fn keeps_rules(parameter: &Parameter, value: Value) -> Result<Value, Bad> {
+    let rules = parameter.validation.as_ref();
+    match rules.map_or(Ok(()), |rules| validation::check(rules, &value)) {
+        Ok(()) => Ok(value),
+        Err(broken) => Err(bad(broken.code, broken.message)),
+    }
 }
 
 /// What is wrong with a value, and where below its parameter (`[3]`).
@@ -344,6 +353,18 @@ mod tests {
         ] {
             assert_eq!(run(&of(kind), given.clone()), wanted, "{kind} {given}");
         }
+    }
+
+    #[test]
+    fn rules_hold_for_the_converted_value() {
+        let days = json!({"name": "days", "type": "int", "required": false, "validation": {"min": 1, "max": 90}});
+        assert_eq!(run(&days, json!("30")), Ok(json!(30)));
+        assert_eq!(run(&days, json!(0)), Err("input_data.days: min".to_owned()));
+        assert_eq!(run(&days, json!("91")), Err("input_data.days: max".to_owned()));
+        assert_eq!(run(&days, json!("x")), Err("input_data.days: type".to_owned()));
+        assert_eq!(run(&days, json!(null)), Ok(json!(null)), "what is left out keeps every rule");
+        let host = json!({"name": "host", "type": "string", "required": true, "validation": {"pattern": "^[a-z]+$"}});
+        assert_eq!(run(&host, json!("Fs1")), Err("input_data.host: pattern".to_owned()));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use crate::Worker;
 use bifrost_domain::{
-    definition::Definition,
-    execution::{Claimed, Isolation},
+    definition::{Definition, DefinitionKind},
+    execution::{Claimed, Isolation, Kind},
     ports::python::{Call, CallContext, CallOrganization, End, Stop, Target, WorkspaceReport},
 };
 use serde_json::{Map, Value};
@@ -38,7 +38,8 @@ pub(crate) async fn call_of(
             let report =
                 first_report(reports, stopped).await.map_err(|end| NoCall { end, is_missing: false })?;
             let name = &claimed.workflow_name;
-            let (path, definition) = find_definition(&report, name).ok_or_else(|| NoCall {
+            let is_provider = claimed.kind == Kind::DataProvider;
+            let (path, definition) = find_definition(&report, name, is_provider).ok_or_else(|| NoCall {
                 end: End::NotStarted(format!("the workflow `{name}` is not in this worker's workspace")),
                 is_missing: true,
             })?;
@@ -108,11 +109,14 @@ async fn first_report(
     }
 }
 
-fn find_definition(report: &WorkspaceReport, name: &str) -> Option<(String, Definition)> {
+/// Workflows and data providers have names of their own.
+fn find_definition(report: &WorkspaceReport, name: &str, is_provider: bool) -> Option<(String, Definition)> {
     let mut files: Vec<_> = report.files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files.into_iter().find_map(|file| {
-        let definition = file.definitions.iter().find(|definition| definition.name == name)?;
+        let definition = file.definitions.iter().find(|definition| {
+            definition.name == name && (definition.kind == DefinitionKind::DataProvider) == is_provider
+        })?;
         Some((file.path.clone(), definition.clone()))
     })
 }

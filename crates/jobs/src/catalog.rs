@@ -1,11 +1,18 @@
 //! Keeps the catalog in the store equal to the workspace on disk.
 
 use crate::Worker;
-use bifrost_domain::definition::Severity;
+use bifrost_domain::definition::{Issue, Severity};
 use std::{sync::Arc, time::Duration};
 
 /// Pause before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+fn tell(file: &str, issue: &Issue) {
+    match issue.severity {
+        Severity::Error => tracing::error!(file, line = issue.line, "{}", issue.message),
+        Severity::Warning => tracing::warn!(file, line = issue.line, "{}", issue.message),
+    }
+}
 
 pub(crate) async fn run(worker: Arc<Worker>) {
     let mut reports = worker.workspace.reports();
@@ -14,21 +21,12 @@ pub(crate) async fn run(worker: Arc<Worker>) {
         let mut again = false;
         if let Some(report) = report {
             for file in &report.files {
-                for issue in &file.issues {
-                    match issue.severity {
-                        Severity::Error => {
-                            tracing::error!(file = %file.path, line = issue.line, "{}", issue.message);
-                        }
-                        Severity::Warning => {
-                            tracing::warn!(file = %file.path, line = issue.line, "{}", issue.message);
-                        }
-                    }
-                }
+                file.issues.iter().for_each(|issue| tell(&file.path, issue));
             }
             match worker.app.sync_workspace(&report).await {
                 Ok(issues) => {
                     for (file, issue) in issues {
-                        tracing::error!(file = %file, line = issue.line, "{}", issue.message);
+                        tell(&file, &issue);
                     }
                 }
                 Err(error) => {

@@ -1,4 +1,7 @@
-"""Licences that are paid for and not used."""
+"""Licences that are paid for and not used.
+
+Style A in an `async def`: one workflow, the context first, every parameter described by `@param`, `files` called without `await`.
+"""
 
 import csv
 import html
@@ -12,9 +15,9 @@ logger = logging.getLogger(__name__)
 
 @workflow("licence_report", "Unused licences and what they cost per month", category="Reports", tags=["licences"])
 @param("customer", "string", label="Customer", help_text="Leave empty for all customers")
-@param("inactive_days", "int", label="Inactive for days", default_value=30)
+@param("inactive_days", "int", label="Inactive for days", default_value=30, validation={"min": 1})
 @param("as_html", "bool", label="As a page", default_value=False)
-async def licence_report(context: ExecutionContext, customer: str, inactive_days: int, as_html: bool):
+async def licence_report(context: ExecutionContext, customer: str | None, inactive_days: int, as_html: bool):
     """Reads the bundled export and adds up what nobody has used."""
     rows = list(csv.DictReader(io.StringIO(files.read("licences/licences.csv"))))
     if customer:

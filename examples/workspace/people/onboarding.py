@@ -1,4 +1,8 @@
-"""A new colleague: mailbox, groups, licence, device, letter."""
+"""A new colleague: mailbox, groups, licence, device, letter.
+
+Style B: parameters come from the signature, the context is imported, `files` is awaited. Each step is a line of the log with its
+details as metadata; progress and variables can be watched while it runs.
+"""
 
 import asyncio
 import csv
@@ -23,11 +27,14 @@ class Licence(str, Enum):
 
 @workflow(category="People", tags=["onboarding", "microsoft-365"], timeout_seconds=300, time_saved=45)
 @param("email", "email", label="E-mail address", required=True, help_text="name@customer-domain")
-@param("department", "string", required=True, data_provider="departments")
+@param("full_name", required=True, validation={"pattern": r"\w", "max": 200, "message": "must be a name of 1 to 200 characters"})
+@param("department", required=True, data_provider="departments")
+@param("manager", data_provider="managers", help_text="The department's own manager when it is left out")
 async def onboard_user(
     email: str,
     full_name: str,
     department: str,
+    manager: str | None = None,
     licence: Licence = Licence.BUSINESS_BASIC,
     needs_laptop: bool = True,
     start_date: date | None = None,
@@ -37,7 +44,8 @@ async def onboard_user(
     Args:
         email: Address of the new mailbox.
         full_name: Name as it appears in the address book.
-        department: Decides groups and manager.
+        department: Decides the groups.
+        manager: Who is told about it.
         licence: Which licence is assigned.
         needs_laptop: Whether a device is ordered.
         start_date: First working day; today when it is left out.
@@ -47,7 +55,7 @@ async def onboard_user(
         raise UserError(f"There is no department `{department}`. Known are: {', '.join(sorted(known))}.")
     alias = mailbox_alias(full_name)
     groups = known[department]["groups"].split(";")
-    manager = known[department]["manager"]
+    manager = manager or known[department]["manager"]
     begins = start_date or date.today()
 
     steps = [

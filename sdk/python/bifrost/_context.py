@@ -71,6 +71,7 @@ class ExecutionContext:
     parameters: dict[str, Any] = field(default_factory=dict)
     startup: Any = None
     public_url: str | None = None
+    attempt: int = 1  # counted from 1; more than 1 when a retry policy has tried it again
     roi: Roi = field(default_factory=Roi)
     cancelled: CancelledEvent = field(default_factory=CancelledEvent, repr=False, compare=False)
     variables: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)

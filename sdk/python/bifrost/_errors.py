@@ -8,6 +8,9 @@ from typing import Any
 class WorkflowError(Exception):
     """A run cannot go on. Its text is for administrators."""
 
+    # Whether the text is shown to the person who started the run.
+    for_everybody = False
+
     def __init__(self, message: str = "", *args: Any, **details: Any) -> None:
         super().__init__(message, *args)
         self.message = message
@@ -20,6 +23,8 @@ class WorkflowError(Exception):
 
 class UserError(WorkflowError):
     """A run cannot go on, and everybody may read why: the text is shown to the person who started it."""
+
+    for_everybody = True
 
 
 class ValidationError(WorkflowError):

@@ -12,6 +12,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import inspect
 import json
 import math
 import os
@@ -206,7 +207,8 @@ class _Cleaner:
             convert = None if isinstance(value, type) else getattr(type(value), method, None)
             if callable(convert):
                 return self.clean(convert(value))
-        self.note(f"{type(value).__name__} became text")
+        forgotten = " (is an `await` missing?)" if inspect.isawaitable(value) else ""
+        self.note(f"{type(value).__name__} became text{forgotten}")
         try:
             return self.text(str(value))
         except Exception:

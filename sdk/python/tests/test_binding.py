@@ -8,7 +8,7 @@ from typing import Any
 from .cases import RunCase
 
 BINDING = '''
-import datetime, decimal, enum, typing, uuid
+import dataclasses, datetime, decimal, enum, pathlib, typing, uuid
 from typing import Annotated, Iterable, List, Literal, NewType, Optional, Union
 import bifrost
 from bifrost import ExecutionContext as Ctx, param, workflow
@@ -73,6 +73,32 @@ async def shapes(numbers: List[int], table: dict, typed: dict[str, int], user: U
     return [numbers, table, typed, user, at.hour]
 
 
+async def collections(tags: set[str], ids: frozenset[int], pair: tuple[str, int], many: tuple[float, ...], bare: tuple,
+                      counts: dict[int, list[float]], path: pathlib.Path,
+                      any_dict: typing.Dict, any_set: typing.Set):
+    assert (type(tags), type(ids), type(pair), type(many), type(bare)) == (set, frozenset, tuple, tuple, tuple)
+    return [sorted(tags), sorted(ids), pair, many, bare, [[*pair] for pair in counts.items()], path.parent.name, any_dict, list(any_set)]
+
+
+@dataclasses.dataclass
+class Device:
+    host: str
+    role: Speed = Speed.FAST
+    ports: list[int] = dataclasses.field(default_factory=list)
+    seen: "datetime.date | None" = None
+    label: str = dataclasses.field(init=False, default="x")
+
+    def __post_init__(self):
+        if not self.host:
+            raise bifrost.UserError("a device needs a host")
+        if self.host == "localhost":
+            raise ValueError("not this one")
+
+
+async def objects(device: Device, others: list[Device] = [], maybe: Optional[Device] = None):
+    return [device, [other.host for other in others], maybe and maybe.seen.year]
+
+
 async def generates():
     yield 1
 
@@ -125,7 +151,51 @@ class Binding(RunCase):
         given = {"numbers": '["1", 2]', "table": '{"a": 1}', "typed": {"b": 2}, "user": "9", "at": "08:30Z"}
         self.assertEqual(self.result_of("shapes", given), [[1, 2], {"a": 1}, {"b": 2}, 9, 8])
         for name, bad in (("numbers", ["x"]), ("table", [1]), ("typed", "text"), ("user", "me"), ("at", "noon")):
-            self.assertIn(f"`{name}`", self.refused("shapes", {**given, name: bad}))
+            self.assertIn(f"parameter `{name}", self.refused("shapes", {**given, name: bad}))
+        self.assertIn("parameter `numbers[1]`: 'x' is not a valid int", self.refused("shapes", {**given, "numbers": [1, "x"]}))
+
+    def test_sets_tuples_mappings_and_paths(self) -> None:
+        given = {"tags": ["b", "a", "a"], "ids": '["1"]', "pair": ["x", "1"], "many": [1, "2.5"], "bare": [None], "counts": {"1": ["2"]}, "path": "a/b"}
+        given |= {"any_dict": {"a": None}, "any_set": [None]}
+        shown = [["a", "b"], [1], ["x", 1], [1.0, 2.5], [None], [[1, [2.0]]], "a", {"a": None}, [None]]
+        self.assertEqual(self.result_of("collections", given), shown)
+        for name, bad, why in (
+            ("tags", 5, "`tags`: 5 is not a valid set[str]"), ("ids", [1, "x"], "`ids[1]`: 'x' is not a valid int"),
+            ("pair", [1], "`pair`: it has to have 2 items, not 1"), ("pair", ["x", "x"], "`pair[1]`: 'x' is not a valid int"),
+            ("many", ["x"], "`many[0]`: 'x' is not a valid float"), ("bare", {}, "`bare`: {} is not a valid tuple"),
+            ("counts", {"1": ["2", "x"]}, "`counts.1[1]`: 'x' is not a valid float"),
+        ):  # fmt: skip
+            with self.subTest(name):
+                self.assertIn(f"parameter {why}", self.refused("collections", {**given, name: bad}))
+
+    def test_a_dataclass_is_made_of_an_object(self) -> None:
+        device = {"host": "fs1", "role": 0.5, "ports": ["22", 443]}
+        shown = {"host": "fs1", "role": 0.5, "ports": [22, 443], "seen": None, "label": "x"}
+        given = {"device": device, "others": [{"host": "a"}], "maybe": '{"host": "b", "seen": "2026-03-04"}'}
+        self.assertEqual(self.result_of("objects", given), [shown, ["a"], 2026])
+        for bad, why in (
+            ({"ports": []}, "`device`: `host` is missing"),
+            ({"host": "a", "prots": []}, "`device`: it has no `prots`, only host, role, ports, seen"),
+            ({"host": "a", "ports": [1, "x"]}, "`device.ports[1]`: 'x' is not a valid int"),
+            ({"host": "a", "seen": "soon"}, "`device.seen`: 'soon' is not a valid date"),
+            ("text", "`device`: 'text' is not a valid Device"),
+            ([], "`device`: [] is not a valid Device"),
+            ({"host": "localhost"}, "is not a valid Device"),
+        ):
+            with self.subTest(bad):
+                self.assertIn(why, self.refused("objects", {"device": bad}))
+        refused = self.refused("objects", {"device": device, "others": [device, {}]})
+        self.assertEqual(refused, "parameter `others[1]`: `host` is missing")
+        refused = self.refused("objects", {"device": device, "maybe": 5})
+        self.assertEqual(refused, "parameter `maybe`: 5 is not a valid Device")
+        result, _ = self.run_file("objects", {"device": {"host": ""}}, path="b.py")
+        self.assertEqual((result["error_type"], result["user_message"]), ("UserError", "a device needs a host"))
+
+    def test_everybody_may_read_which_parameter_was_wrong(self) -> None:
+        for function, given in (("without", {}), ("choices", {"speed": 2, "mixed": 3, "size": "s"})):
+            result, _ = self.run_file(function, given, path="b.py")
+            self.assertIn("parameter `", result["user_message"])
+            self.assertEqual(result["user_message"], result["error_message"])
 
     def test_a_generator_fails_instead_of_doing_nothing(self) -> None:
         for function in ("generates", "makes"):

@@ -32,6 +32,13 @@ class Cancels(unittest.TestCase):
             "def stubborn():\n"
             "    print('started')\n"
             "    while True: time.sleep(0.01)\n"
+            "async def counts():\n"
+            "    print('started')\n"
+            "    seen = 0\n"
+            "    try:\n"
+            "        await asyncio.sleep(3600)\n"
+            "    finally:\n"
+            "        seen += 1\n"
             "async def prints():\n"
             "    while True: print('started')\n",
         )
@@ -59,6 +66,12 @@ class Cancels(unittest.TestCase):
         child.send(CANCEL, {"reason": "cancelled"})
         result = child.result()
         self.assertEqual((result["status"], result["result"]), ("Success", "saw it"))
+
+    def test_the_last_variables_go_ahead_of_the_result(self) -> None:
+        child = self.start("counts")
+        child.send(CANCEL, {"reason": "cancelled"})
+        self.assertEqual(child.result()["variables"], {"seen": 1})
+        self.assertEqual(child.variables[-1]["variables"], {"seen": 1})
 
     def test_sigterm_ends_what_does_not_listen(self) -> None:
         for function in ("spins", "stubborn", "sleeps", "prints"):

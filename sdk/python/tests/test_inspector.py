@@ -245,6 +245,17 @@ class Process(unittest.TestCase):
         self.assertEqual(found["rows"]["items"]["format"], "object")
         self.assertEqual((found["some"]["items"], found["any"]["items"]), (None, None))
 
+    def test_classes_whose_objects_are_json_objects(self) -> None:
+        found = self.parameters(
+            "import dataclasses, typing\nfrom dataclasses import dataclass as dc\nfrom typing import TypedDict\nfrom bifrost import workflow\n"
+            "@dataclasses.dataclass(frozen=True)\nclass A: x: int\n@dc\nclass B: x: int\nclass C(TypedDict): x: int\nclass D: ...\n"
+            "@workflow\ndef f(a: A, b: B, c: C | None, d: D, many: list[A]): ...\n"
+        )
+        shapes = {name: (item["type"], item["format"]) for name, item in found.items()}
+        self.assertEqual(shapes["a"], ("json", "object"))
+        self.assertEqual((shapes["b"], shapes["c"], shapes["d"]), (("json", "object"), ("json", "object"), ("json", None)))
+        self.assertEqual(found["many"]["items"]["format"], "object")
+
     def test_names_for_types_cost_no_more_than_their_text(self) -> None:
         lines = ["from bifrost import workflow", "A0 = int | str"]
         lines += [f"A{n + 1} = Union[{', '.join([f'A{n}'] * 200)}]" for n in range(50)]
@@ -296,6 +307,13 @@ class Process(unittest.TestCase):
             ("@workflow\n@param('a')\ndef f(): ...", 3, "warning", "no argument `a`"),
             ("@workflow\n@param('a')\n@param('a')\ndef f(a): ...", 4, "error", "twice"),
             ("@param('a')\ndef f(a): ...", 2, "warning", "without @workflow"),
+            ("@workflow\n@param('a', label='A')\ndef f(a: str): ...", 3, "warning", "`a` is `str` and not required"),
+            ("@workflow\n@param('a', validation='x')\ndef f(a): ...", 3, "error", "has to be a dict"),
+            ("@workflow\n@param('a', validation={'min': '1'})\ndef f(a): ...", 3, "error", "`min` has to be a number"),
+            ("@workflow\n@param('a', validation={'max': True})\ndef f(a): ...", 3, "error", "`max` has to be a number"),
+            ("@workflow\n@param('a', validation={'pattern': 1})\ndef f(a): ...", 3, "error", "`pattern` has to be a text"),
+            (f"@workflow\n@param('a', validation={{'message': '{'x' * 1001}'}})\ndef f(a): ...", 3, "error", "1000 characters"),
+            ("@workflow\n@param('a', validation={'minimum': 1})\ndef f(a): ...", 3, "warning", "does not know minimum"),
             ("@workflow\n@tool\ndef f(): ...", 3, "error", "more than one"),
             ("@workflow\ndef f(): ...\n@workflow(name='f')\ndef g(): ...", 4, "error", "line 2 already"),
             ("@workflow\ndef f(): ...\n@workflow(name='g')\ndef f(): ...", 3, "error", "defined again"),
@@ -314,6 +332,15 @@ class Process(unittest.TestCase):
                 self.assertEqual(len(found), 1, found)
                 self.assertEqual(found[0][:2], (line, severity), found)
                 self.assertIn(text, found[0][2])
+
+    def test_a_parameter_that_may_be_left_out(self) -> None:
+        for argument, more in (
+            ("a", ""), ("a: str | None", ""), ("a: str = ''", ""), ("a: str", ", required=True"), ("a: str", ", required=False"),
+            ("a: str", ", default_value='x'"), ("context, a: Optional[str]", ""), ("**a", ""),
+        ):  # fmt: skip
+            with self.subTest(argument + more):
+                name = "a" if argument != "**a" else "b"
+                self.assertEqual(self.problems(f"@workflow\n@param('{name}'{more})\ndef f({argument}): ..."), [])
 
     def test_a_definition_with_an_error_is_not_used_and_others_are(self) -> None:
         found, _ = self.inspect(
@@ -465,6 +492,17 @@ class Process(unittest.TestCase):
         self.assertIn("UTF-8", files["latin.py"]["issues"][0]["message"])
         self.assertIn("1 MiB", files["big.py"]["issues"][0]["message"])
         self.assertEqual(files["broken.py"]["issues"][0]["severity"], "error")
+
+    def test_a_data_provider_that_is_nowhere(self) -> None:
+        self.write("providers.py", "from bifrost import data_provider\n@data_provider\ndef sites(customer: str): ...\n")
+        self.write("sites.py", "from bifrost import workflow\n@workflow\ndef sites(): ...\n")
+        body = "@workflow\n@param('a', data_provider='sites')\n@param('b', data_provider='sitse')\ndef f(a, b): ...\n"
+        self.write("w.py", PRELUDE + body)
+        reply = self.ask(op="scan", root=str(self.root))
+        files = {item["path"]: item for item in reply["files"]}
+        self.assertEqual([len(files[path]["definitions"]) for path in ("providers.py", "sites.py", "w.py")], [1, 1, 1])
+        issue = {"line": 2, "message": "`f`: there is no data provider `sitse` for `b`", "severity": "warning"}
+        self.assertEqual([item["issues"] for item in files.values()], [[], [], [issue]])
 
     def test_a_workspace_with_too_many_files(self) -> None:
         for number in range(5001):

@@ -46,6 +46,15 @@ def plain(value: Any, mask: Mask | None = None) -> tuple[Any, list[str]]:
 
 
 class Encode(unittest.TestCase):
+    def test_a_forgotten_await_is_named(self) -> None:
+        async def value() -> int:
+            return 1
+
+        coroutine = value()
+        self.addCleanup(coroutine.close)
+        _, notes = plain({"a": coroutine})
+        self.assertEqual(notes, ["result.a: coroutine became text (is an `await` missing?)"])
+
     def test_what_json_knows_goes_through(self) -> None:
         value = {"a": [1, 2.5, None, True, "ü"], "b": {"c": "d"}}
         self.assertEqual(plain(value), (value, []))

@@ -192,6 +192,12 @@ class Runs(RunCase):
         source = "from bifrost import workflow\nK = 2\n@workflow\nasync def main(n: int):\n    return n * K\n"
         self.assertEqual(self.run_code(source, {"n": "21"})[0]["result"], 42)
 
+    def test_the_context_counts_attempts(self) -> None:
+        for attempt in (1, 3):
+            for isolation in ("fork", "reuse"):
+                result, _ = self.run_code("return context.attempt", attempt=attempt, isolation=isolation)
+                self.assertEqual(result["result"], attempt)
+
     def test_memory_and_file_limits(self) -> None:
         result, _ = self.run_code("x = bytearray(1 << 30)", rlimits={"memory_bytes": 300 << 20})
         self.assertEqual((result["status"], result["error_type"]), ("Failed", "MemoryError"))

@@ -180,7 +180,7 @@ class Child:
             CALL,
             {
                 "execution_id": "e1",
-                "attempt": 1,
+                "attempt": more.pop("attempt", 1),
                 "isolation": isolation,
                 "target": {"workspace": workspace, "version": "v", **target},
                 "parameters": parameters or {},

@@ -12,6 +12,7 @@
 )]
 
 mod connections;
+mod examples;
 mod health;
 mod input;
 mod large;

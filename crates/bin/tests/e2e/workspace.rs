@@ -2,12 +2,12 @@
 
 use crate::{
     in_both_modes,
-    support::{PATIENCE, World, until},
+    support::{PATIENCE, Process, World, until},
 };
-use serde_json::json;
-use std::time::Duration;
+use serde_json::{Value, json};
+use std::{fs, time::Duration};
 
-in_both_modes!(an_edit_is_live_within_a_second);
+in_both_modes!(an_edit_is_live_within_a_second, a_name_belongs_to_one_file);
 
 const ONE: &str =
     "from bifrost import workflow\n\n@workflow(execution_mode='sync')\ndef edited():\n    return 1\n";
@@ -55,4 +55,54 @@ async fn an_edit_is_live_within_a_second(world: &mut World) {
     world.write("edited.py", &ONE.replace("return 1", "return 3"));
     until("the repaired file", PATIENCE, async || described("edited").await).await;
     assert_eq!(admin.run("edited", json!({})).await["result"], 3);
+}
+
+/// Of two workflows with one name the first by its file's path is used, and the other file is told so. A data provider has a
+/// name of its own.
+async fn a_name_belongs_to_one_file(world: &mut World) {
+    let admin = world.admin().await;
+    let source = |what: &str, value: &str| {
+        format!("from bifrost import {what}\n\n@{what}(name='twins')\ndef f():\n    return {value}\n")
+    };
+    // The list follows a moment after the worker.
+    let validates = async |path: &str, issues: Value| {
+        until(&format!("{path}: {issues}"), PATIENCE, async || {
+            let report = admin.post("/api/workflows/validate", json!({"path": path})).await.of(200);
+            assert_eq!(report["valid"], report["issues"].as_array().is_none_or(Vec::is_empty), "{report}");
+            (report["issues"] == issues).then_some(())
+        })
+        .await;
+    };
+    let taken = |by: &str| {
+        let message = format!("the name `twins` is taken by {by}; this one is not used");
+        json!([{"line": 3, "severity": "error", "message": message}])
+    };
+    let runs = async |value: i64| {
+        let what = format!("a run of `twins` that returns {value}");
+        until(&what, PATIENCE, async || {
+            let reply = admin.execute(json!({"workflow_name": "twins"})).await;
+            let id = reply.json()["execution_id"].as_str().map(str::to_owned)?;
+            (admin.ended(&id).await["result"] == value).then_some(())
+        })
+        .await;
+    };
+    world.write("a/provider.py", &source("data_provider", "[]"));
+    world.write("m.py", &source("workflow", "1"));
+    runs(1).await;
+    world.write("z.py", &source("workflow", "2"));
+    validates("z.py", taken("m.py")).await;
+    validates("a/provider.py", json!([])).await;
+    world.write("b.py", &source("workflow", "3"));
+    runs(3).await;
+    validates("m.py", taken("b.py")).await;
+    // Whoever had the name takes it back.
+    fs::remove_file(world.workspace().join("b.py")).expect("removed");
+    runs(1).await;
+    until("the log says which file is not used", PATIENCE, async || {
+        let is_told = |process: &Process| {
+            process.said().iter().any(|line| line.contains("z.py") && line.contains("`twins`"))
+        };
+        world.api.iter().chain(&world.jobs).any(is_told).then_some(())
+    })
+    .await;
 }

@@ -57,7 +57,7 @@ class Run:
         self.line_bytes = int(limits.get("line_bytes") or 32768)
         self.result_bytes = int(limits.get("result_bytes") or 60 << 20)
         self.variables_bytes = int(limits.get("variables_bytes") or 262144)
-        self.context = _make_context(call.get("context") or {})
+        self.context = _make_context(call.get("context") or {}, int(call.get("attempt") or 1))
         self.execution: Execution | None = None
         self.cancel_reason: str | None = None
         self.ended = False
@@ -77,7 +77,7 @@ def _real(path: str) -> str:
     return os.path.realpath(path)
 
 
-def _make_context(given: dict[str, Any]) -> ExecutionContext:
+def _make_context(given: dict[str, Any], attempt: int) -> ExecutionContext:
     organization = given.get("organization")
     roi = given.get("roi") or {}
     return ExecutionContext(
@@ -94,6 +94,7 @@ def _make_context(given: dict[str, Any]) -> ExecutionContext:
         workflow_name=given.get("workflow_name") or "",
         startup=given.get("startup"),
         public_url=given.get("public_url"),
+        attempt=attempt,
         roi=_context.Roi(roi.get("time_saved") or 0, roi.get("value") or 0.0),
     )
 
@@ -139,6 +140,8 @@ class Execution:
             except BaseException as error:
                 outcome.raised(error, run.workspace)
                 self.failed_frame(error)
+            if run.cancel_reason is not None:
+                self.sample()  # what the worker ends has no result to it: the last variables go ahead
             run.ended = True
         except Terminated as error:  # SIGTERM while an end was being described
             run.ended = True

@@ -22,8 +22,8 @@ _FORMATS = {
     "dict": "object", "Dict": "object", "Mapping": "object", "MutableMapping": "object", "time": "time", "UUID": "uuid",
     "Decimal": "decimal",
 }  # fmt: skip
-# Of these the child converts every item.
-_ITEMS = frozenset(("list", "List", "Sequence", "Iterable"))
+# Of these the child converts every item, to one type.
+_ITEMS = frozenset(("list", "List", "Sequence", "Iterable", "set", "Set", "frozenset", "FrozenSet"))
 _GOOGLE = re.compile(r"^\s+\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.+)$")
 _SPHINX = re.compile(r"^\s*:param\s+(?:[^:]*\s)?(\w+)\s*:\s*(.+)$")
 _LONGEST_LINE = 2_000  # both patterns try every split of a run of spaces
@@ -83,6 +83,7 @@ def read_hint(node: ast.expr | None, scope: Scope, depth: int = 0) -> Hint:
         _choices(hint, [(value, label_of(member.lower())) for member, value in scope.enums[name].items()])
     elif name in scope.records:
         hint.type = "json"
+        hint.format = "object" if name in scope.objects else None
     else:
         hint.name(name)
     return hint

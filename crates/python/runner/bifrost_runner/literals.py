@@ -69,8 +69,16 @@ def weigh(value: Any, most: int = MAX_VALUE) -> int:
 
 # Where hints come from: names of these that were imported as something else are still known.
 _HINT_MODULES = frozenset(
-    ("typing", "typing_extensions", "datetime", "decimal", "uuid", "collections.abc", "bifrost", "builtins")
+    ("typing", "typing_extensions", "dataclasses", "datetime", "decimal", "uuid", "collections.abc", "bifrost", "builtins")
 )
+
+
+# Decorators and bases of classes whose objects are given as JSON objects.
+_OBJECTS = frozenset(("dataclass", "TypedDict"))
+
+
+def _last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
 class Scope:
@@ -80,6 +88,7 @@ class Scope:
         self.constants: dict[str, Any] = {}
         self.enums: dict[str, dict[str, Any]] = {}
         self.records: set[str] = set()
+        self.objects: set[str] = set()  # of these: what is written as a JSON object
         self.aliases: dict[str, ast.expr] = {}  # `Size = Literal["s", "m"]`
         self.imported: dict[str, str] = {}  # `from datetime import datetime as dt`
         self.hints: dict[str, Any] = {}  # what the aliases were found to mean
@@ -114,9 +123,12 @@ class Scope:
                 assigned.add(name)
 
     def _class(self, node: ast.ClassDef) -> None:
-        bases = {base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases}
+        bases = {_last_name(base) for base in node.bases}
         if not any(base.endswith("Enum") or base.endswith("Flag") for base in bases):
             self.records.add(node.name)
+            marks = {_last_name(item.func if isinstance(item, ast.Call) else item) for item in node.decorator_list}
+            if {self.imported.get(name, name) for name in bases | marks} & _OBJECTS:
+                self.objects.add(node.name)
             return
         members: dict[str, Any] = {}
         for item in node.body:

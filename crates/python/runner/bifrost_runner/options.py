@@ -44,8 +44,10 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 _TEXTS = ("description", "category", "tool_description", "schedule", "label", "help_text", "data_provider", "id")
 _FLAGS = ("endpoint_enabled", "disable_global_key", "public_endpoint", "is_tool", "required")
 _RETRY = ("max_attempts", "backoff", "initial_delay_seconds", "max_delay_seconds", "retry_on")
+_RULES = ("pattern", "min", "max", "message")
 LONGEST_NAME = 200
 LONGEST_TEXT = 10_000
+LONGEST_RULE = 1000
 LONGEST_PATH = 1024
 
 
@@ -124,7 +126,18 @@ def _amount(name: str) -> Any:
 
 
 def _validation(value: Any) -> tuple[str | None, bool]:
-    return (None if isinstance(value, dict) else "`validation` has to be a dict"), False
+    if not isinstance(value, dict):
+        return "`validation` has to be a dict", False
+    for name in ("min", "max"):
+        bound = value.get(name)
+        if bound is not None and (not isinstance(bound, (int, float)) or isinstance(bound, bool)):
+            return f"`validation`: `{name}` has to be a number, not {bound!r}", False
+    for name in ("pattern", "message"):
+        text = value.get(name)
+        if text is not None and not (isinstance(text, str) and len(text) <= LONGEST_RULE):
+            return f"`validation`: `{name}` has to be a text of at most {LONGEST_RULE} characters", False
+    unknown = [key for key in value if key not in _RULES]
+    return (f"`validation` does not know {', '.join(map(str, unknown))}" if unknown else None), True
 
 
 def _options(value: Any) -> tuple[str | None, bool]:

@@ -9,7 +9,7 @@ import re
 import resource
 from typing import Any
 
-from bifrost import UserError, _channel
+from bifrost import UserError, WorkflowError, _channel
 from bifrost._json import NotSerializable, encode
 from bifrost._log import RunLog
 from bifrost._masking import Mask
@@ -54,7 +54,8 @@ class Outcome:
         """Makes this the failure that ``error`` is."""
         meant = _meant(error)
         message = _text_of(meant)
-        self.fail(type(meant).__name__, message, message if isinstance(meant, UserError) else GENERIC)
+        shown = isinstance(meant, WorkflowError) and meant.for_everybody
+        self.fail(type(meant).__name__, message, message if shown else GENERIC)
         self.traceback = format_error(error, workspace)
 
     def send(self, channel: _channel.Channel, log: RunLog, mask: Mask) -> None:

@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from typing import Any, Iterator
 
-from .source import MAX_SOURCE, error, inspect_source
+from .source import MAX_SOURCE, error, inspect_source, warning
 
 MAX_FILES = 5000
 MAX_FOLDERS = 20_000
@@ -72,6 +72,7 @@ def scan(root: str) -> dict[str, Any]:
         if report is not None:
             files.append(report)
     _unique(files)
+    _providers(files)
     return {"files": files, "version": version.hexdigest()[:32]}
 
 
@@ -117,6 +118,20 @@ def _unique(files: list[dict[str, Any]]) -> None:
                 seen[key] = report["path"]
                 kept.append(definition)
         report["definitions"] = kept
+
+
+def _providers(files: list[dict[str, Any]]) -> None:
+    """Warns of a data provider that a parameter names and no file has."""
+    known = {
+        definition["name"] for report in files for definition in report["definitions"] if definition["kind"] == "data_provider"
+    }
+    for report in files:
+        for definition in report["definitions"]:
+            for parameter in definition["parameters"]:
+                wanted = parameter["data_provider"]
+                if wanted is not None and wanted not in known:
+                    message = f"`{definition['name']}`: there is no data provider `{wanted}` for `{parameter['name']}`"
+                    report["issues"].append(warning(definition["line"], message))
 
 
 def snapshot(root: str, target: str, paths: list[str] | None) -> dict[str, Any]:

@@ -27,6 +27,8 @@ MAX_DEFINITIONS = 500
 MAX_DECLARED = 4_000_000
 LONGEST_DOCSTRING = 20_000
 LONGEST_MESSAGE = 2_000
+# Of these @param has to say one when the argument's hint does not admit None.
+_SAYS_WHAT_IF_ABSENT = frozenset(("required", "default_value"))
 _KINDS = ("workflow", "data_provider", "tool", "param")
 
 
@@ -285,6 +287,8 @@ class _File:
                     error(function.lineno, f"`{name[:20]}…`: a parameter's name may have {LONGEST_NAME} characters")
                 )
         described: dict[str, dict[str, Any]] = {}
+        written = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        arguments = {item.arg: item.annotation for item in written}
         for node in decorators:
             given = self._given("param", node, PARAM_TYPES)
             name = given.get("name")
@@ -301,6 +305,13 @@ class _File:
                     warning(node.lineno, f"`{function.name}` has no argument `{name}`: it arrives in context.parameters")
                 )
             described[name] = _merged(name, base, given)
+            argument = arguments.get(name)
+            if base is not None and argument is not None and base["required"] and not given.keys() & _SAYS_WHAT_IF_ABSENT:
+                message = (
+                    f"`{name}` is `{ast.unparse(argument)[:200]}` and not required, since @param says so without `required=True`: "
+                    "it is None when it is left out"
+                )
+                self.issues.append(warning(node.lineno, message))
         # In the order of the signature; what only a decorator names comes last.
         definition["parameters"] = list({**declared, **described}.values())
 

@@ -87,6 +87,13 @@ impl World {
         world
     }
 
+    /// Puts a copy of `folder` in the place of the workspace's own files.
+    pub(crate) fn with_workspace(self, folder: &Path) -> Self {
+        fs::remove_dir_all(self.workspace()).expect("removed");
+        copy(folder, &self.workspace());
+        self
+    }
+
     /// Adds a setting for every process.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
@@ -232,5 +239,18 @@ impl World {
     /// The API, asked by the development user.
     pub(crate) async fn admin(&self) -> Client {
         self.nobody().admin().await
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copied");
+        }
     }
 }
