@@ -21,6 +21,7 @@ pub use logging::{LogFormat, Telemetry};
 pub use metrics::Metrics;
 pub use server::{AllowedOrigins, Server};
 pub use table::{VARIABLES, Variable, render_env_example};
+pub use unknown::distance;
 pub use worker::{RunLimits, Worker};
 
 use reader::Reader;

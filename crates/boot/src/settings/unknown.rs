@@ -8,8 +8,15 @@ use std::collections::HashMap;
 
 const PREFIX: &str = "BIFROST_";
 
-/// Read by the Python SDK outside a worker; not ours, but it may stand in the same file.
-const SDK: &[&str] = &["BIFROST_API_URL", "BIFROST_API_KEY", "BIFROST_DEV_URL", "BIFROST_DEV_KEY"];
+/// Read by the Python SDK outside a worker, and by the command line; no settings of a server, but they may stand in the same file.
+const CLIENTS: &[&str] = &[
+    "BIFROST_API_URL",
+    "BIFROST_API_KEY",
+    "BIFROST_DEV_URL",
+    "BIFROST_DEV_KEY",
+    "BIFROST_URL",
+    "BIFROST_TOKEN",
+];
 
 /// Longest name that is compared; longer ones cannot be near-misses.
 const MAX_COMPARED: usize = 64;
@@ -26,7 +33,7 @@ pub(super) fn find(map: &HashMap<String, String>) -> Vec<Problem> {
 }
 
 fn is_known(name: &str) -> bool {
-    if table::find(name).is_some() || SDK.contains(&name) {
+    if table::find(name).is_some() || CLIENTS.contains(&name) {
         return true;
     }
     name.strip_suffix("_FILE").and_then(table::find).is_some_and(|variable| variable.secret)
@@ -68,7 +75,8 @@ fn nearest(name: &str) -> Option<&'static str> {
 }
 
 /// Edits between two names: letters put in, taken out, replaced, or swapped with the next.
-fn distance(a: &str, b: &str) -> usize {
+#[must_use]
+pub fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let mut before: Vec<usize> = vec![0; b.len() + 1];
     let mut last: Vec<usize> = (0..=b.len()).collect();
@@ -139,6 +147,8 @@ mod tests {
             "DATABASE_URL",
             "SECRET_KEY_FILE",
             "BIFROST_API_KEY",
+            "BIFROST_URL",
+            "BIFROST_TOKEN",
             "RABBITMQ_NODENAME",
             "REDIS_HOST",
             "PYTHONPATH",

@@ -1,0 +1,176 @@
+//! `login`, `logout`, `whoami`.
+
+use crate::{
+    client::{Client, Exit, Failure, Pair, Saved, Server, ServerArguments, shapes::Me},
+    terminal::{self, Paint, secret, text},
+};
+use reqwest::Method;
+use secrecy::ExposeSecret;
+
+/// Arguments of `login`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  bifrost login                                  this machine's server, asks for e-mail and password
+  bifrost login https://bifrost.example.org
+  bifrost login --email ann@acme.example --password-stdin < password.txt")]
+pub struct Login {
+    /// Address of the server [default: the one signed in to last, else http://localhost:8000]
+    #[arg(value_name = "URL", env = "BIFROST_URL", hide_env_values = true)]
+    url: Option<String>,
+    /// Who signs in; asked for when it is left out
+    #[arg(long, value_name = "E-MAIL")]
+    email: Option<String>,
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Send the password over http:// to another machine, where everybody on the way can read it
+    #[arg(long)]
+    insecure_http: bool,
+}
+
+/// Arguments of `logout`.
+#[derive(Debug, clap::Args)]
+pub struct Logout {
+    /// Address of the server [default: the one signed in to last]
+    #[arg(value_name = "URL", env = "BIFROST_URL", hide_env_values = true)]
+    url: Option<String>,
+}
+
+/// Arguments of `whoami`.
+#[derive(Debug, clap::Args)]
+pub struct Whoami {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Begins a session and keeps it.
+///
+/// # Errors
+/// When the server says no, or it cannot be kept.
+pub async fn login(arguments: Login) -> Result<Exit, Failure> {
+    let client = Client::of_nobody(arguments.url.as_deref())?;
+    let server = client.server();
+    if server.is_open() && !arguments.insecure_http {
+        return Err(Failure::usage(format!(
+            "{server} is not on this machine and speaks no TLS: the password could be read on the way; use https://, or say --insecure-http"
+        )));
+    }
+    // Before anybody types a password.
+    let saved = client.store()?.read()?;
+    let email = match arguments.email {
+        Some(email) => email,
+        None if !secret::somebody_is_there() => {
+            return Err(Failure::usage(
+                "say who signs in with --email: there is nobody at a terminal to ask",
+            ));
+        }
+        None => {
+            let before = saved.session(server).map(|session| session.email.as_str());
+            let suggestion = before.or_else(|| server.is_this_machine().then_some("admin@localhost"));
+            secret::ask(&format!("E-mail at {server}"), suggestion).await?
+        }
+    };
+    let password = if arguments.password_stdin {
+        secret::password_of_stdin()?
+    } else if secret::somebody_is_there() {
+        secret::ask_password("Password").await?
+    } else {
+        return Err(Failure::usage(
+            "hand the password over with --password-stdin: there is nobody at a terminal to ask",
+        ));
+    };
+    let form = [("username", email.trim()), ("password", password.expose_secret())];
+    let request = client.request(Method::POST, &["auth", "login"]).form(&form);
+    let answer = client.send(&request).await.map_err(|failure| match failure.exit {
+        Exit::NotAllowed => {
+            Failure::new(Exit::NotAllowed, format!("{server} does not accept this e-mail and password"))
+        }
+        _ => failure,
+    })?;
+    let pair: Pair = answer.read()?;
+    let session = pair.session(email.trim().to_owned());
+    let locked = client.store()?.lock().await?;
+    let mut saved = locked.read()?;
+    saved.current = Some(server.to_string());
+    saved.servers.insert(server.to_string(), session.clone());
+    locked.write(&saved)?;
+    drop(locked);
+    client.speak_for(session);
+    let me: Me = client.get(&["auth", "me"]).await?;
+    terminal::note(&format!("signed in to {server} as {}", description(&me)));
+    Ok(Exit::Ok)
+}
+
+/// Ends the session, here and at the server.
+///
+/// # Errors
+/// When it cannot be removed here. A server that is away is no error: the session is forgotten here, and ends there by itself.
+pub async fn logout(arguments: Logout) -> Result<Exit, Failure> {
+    let client = Client::open(&ServerArguments { url: arguments.url, organization: None })?;
+    let server = client.server().clone();
+    if client.store()?.read()?.session(&server).is_none() {
+        terminal::note(&format!("nobody is signed in to {server}"));
+        return Ok(Exit::Ok);
+    }
+    let request = client.request(Method::POST, &["auth", "logout"]).json(&serde_json::json!({}))?;
+    let ended = client.send(&request).await;
+    let locked = client.store()?.lock().await?;
+    let mut saved = locked.read()?;
+    forget(&mut saved, &server);
+    locked.write(&saved)?;
+    match ended {
+        Ok(_) => terminal::note(&format!("signed out of {server}")),
+        // It had ended already.
+        Err(failure) if failure.exit == Exit::NotAllowed => {
+            terminal::note(&format!("signed out of {server}"))
+        }
+        Err(failure) => terminal::note(&format!(
+            "the session is forgotten here; the server could not be told, and ends it by itself ({})",
+            text::line(&failure.to_string())
+        )),
+    }
+    Ok(Exit::Ok)
+}
+
+fn forget(saved: &mut Saved, server: &Server) {
+    saved.servers.remove(&server.to_string());
+    if saved.current.as_deref() == Some(&server.to_string()) {
+        saved.current = None;
+    }
+}
+
+/// Shows who is signed in.
+///
+/// # Errors
+/// When nobody is, or the server is away.
+pub async fn whoami(arguments: Whoami) -> Result<Exit, Failure> {
+    let client = Client::open(&arguments.server)?;
+    let answer = client.send(&client.request(Method::GET, &["auth", "me"])).await?;
+    if arguments.json {
+        let me: Box<serde_json::value::RawValue> = answer.read()?;
+        terminal::print(&format!("{}\n", terminal::json::safe(me.get())))?;
+        return Ok(Exit::Ok);
+    }
+    let me: Me = answer.read()?;
+    terminal::print(&format!("{} at {}\n", description(&me), client.server()))?;
+    if !client.has_token() {
+        let hint = "nobody is signed in; this development server takes whoever comes from its own machine for this user";
+        terminal::note(&Paint::of_stderr().dim(hint));
+    }
+    Ok(Exit::Ok)
+}
+
+fn description(me: &Me) -> String {
+    let mut rights = Vec::new();
+    if me.is_superuser {
+        rights.push("platform administrator".to_owned());
+    }
+    rights.extend(me.organization_id.iter().map(|id| format!("organization {id}")));
+    rights.extend(me.roles.iter().map(|role| format!("role {role}")));
+    let rights = if rights.is_empty() { String::new() } else { format!(" ({})", rights.join(", ")) };
+    text::line(&format!("{}{rights}", me.email)).into_owned()
+}
