@@ -18,7 +18,7 @@ use bifrost_domain::{
     ports::{broker::Broker, bus::Bus, objects::Objects, python::Inspector},
 };
 use bifrost_python::{InspectorProcess, PythonAdapter, PythonSettings, settings::Limits as RunLimits};
-use bifrost_storage::{Db, Store, Target};
+use bifrost_storage::{Db, Store, Target, examine::examine};
 use secrecy::{ExposeSecret, SecretBox};
 use std::{sync::Arc, time::Duration};
 
@@ -75,7 +75,7 @@ impl Opened {
 /// A database that is still starting is waited for so long.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 /// A clock further off the database's is refused: leases and ids stand on it.
-const CLOCK_TOLERANCE: chrono::Duration = chrono::Duration::seconds(5);
+pub(crate) const CLOCK_TOLERANCE: chrono::Duration = chrono::Duration::seconds(5);
 
 /// Opens everything for `role`. Only the database has to be there; a broker or bus that is away is degraded and comes back by
 /// itself.
@@ -161,13 +161,18 @@ pub const fn auth_environment(environment: Environment) -> auth::Environment {
     }
 }
 
-async fn open_database(settings: &Settings) -> Result<Db> {
-    let target = match &settings.database {
+/// The database as storage knows it.
+pub(crate) fn target(database: &Database) -> Target {
+    match database {
         Database::Sqlite { path } => Target::Sqlite { path: path.clone() },
         Database::Postgres { url, pool_min, pool_max, .. } => {
             Target::Postgres { url: url.clone(), pool_min: *pool_min, pool_max: *pool_max }
         }
-    };
+    }
+}
+
+async fn open_database(settings: &Settings) -> Result<Db> {
+    let target = target(&settings.database);
     let place = settings.database.describe();
     if let Database::Sqlite { path } = &settings.database {
         // Failing here says nothing more than failing to open it below.
@@ -183,20 +188,20 @@ async fn open_database(settings: &Settings) -> Result<Db> {
                 tracing::warn!(database = %place, "the database does not answer yet; trying again");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            Err(error) => {
-                let hint = match &settings.database {
-                    Database::Sqlite { path } => {
-                        format!(
-                            "{} cannot be opened for writing; check who owns it and its folder",
-                            path.display()
-                        )
-                    }
-                    Database::Postgres { .. } => {
-                        format!("{place} cannot be reached; check DATABASE_URL and that the server runs")
-                    }
-                };
-                return Err(error).context(hint);
-            }
+            Err(error) => match &settings.database {
+                Database::Sqlite { path } => {
+                    let hint = format!(
+                        "{} cannot be opened for writing; check who owns it and its folder",
+                        path.display()
+                    );
+                    return Err(error).context(hint);
+                }
+                Database::Postgres { .. } => {
+                    // The pool only tells that it waited in vain; a single connection tells why.
+                    let error = examine(&target).await.err().unwrap_or(error);
+                    bail!(error.explain(&place));
+                }
+            },
         }
     }
 }
@@ -218,6 +223,22 @@ async fn check_clock(store: &Store, clock: &SharedClock) -> Result<()> {
 type Python = (Option<Arc<PythonAdapter>>, Option<Arc<dyn Inspector>>);
 
 async fn open_python(settings: &Settings, role: Role, clock: &SharedClock) -> Result<Python> {
+    let python = python_settings(settings);
+    if role == Role::Api {
+        // Source is checked where a Python is; without one those routes say so.
+        return Ok((None, Some(Arc::new(InspectorProcess::new(&python)))));
+    }
+    if let Err(error) = bifrost_python::harden_process() {
+        tracing::warn!(error = %error, "this process's memory can be read by other processes of its user");
+    }
+    let adapter =
+        PythonAdapter::start(python, clock.clone()).await.context("the Python runtime cannot start")?;
+    let inspector: Arc<dyn Inspector> = adapter.clone();
+    Ok((Some(adapter), Some(inspector)))
+}
+
+/// The settings as the Python runtime knows them.
+pub(crate) fn python_settings(settings: &Settings) -> PythonSettings {
     let worker = &settings.worker;
     let mut python = PythonSettings::new(settings.data_dir.clone());
     python.python = worker.python.clone();
@@ -233,15 +254,5 @@ async fn open_python(settings: &Settings, role: Role, clock: &SharedClock) -> Re
         ..RunLimits::default()
     };
     python.public_url = Some(settings.server.public_url.clone());
-    if role == Role::Api {
-        // Source is checked where a Python is; without one those routes say so.
-        return Ok((None, Some(Arc::new(InspectorProcess::new(&python)))));
-    }
-    if let Err(error) = bifrost_python::harden_process() {
-        tracing::warn!(error = %error, "this process's memory can be read by other processes of its user");
-    }
-    let adapter =
-        PythonAdapter::start(python, clock.clone()).await.context("the Python runtime cannot start")?;
-    let inspector: Arc<dyn Inspector> = adapter.clone();
-    Ok((Some(adapter), Some(inspector)))
+    python
 }

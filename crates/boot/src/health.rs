@@ -107,14 +107,16 @@ pub fn parts(settings: &Settings, opened: &Opened) -> Vec<Part> {
             let broker = Arc::clone(&broker);
             async move {
                 let answer = broker.probe().await;
-                answer.map(|()| Some(queue.to_owned())).map_err(|_| "the broker does not answer".to_owned())
+                let why = || broker.misconfigured().unwrap_or("the broker does not answer");
+                answer.map(|()| Some(queue.to_owned())).map_err(|_| why().to_owned())
             }
         }),
         part("redis", false, move || {
             let bus = Arc::clone(&bus);
             async move {
                 let answer = bus.probe().await;
-                answer.map(|()| Some(events.to_owned())).map_err(|_| "live events do not flow".to_owned())
+                let why = || bus.misconfigured().unwrap_or("live events do not flow");
+                answer.map(|()| Some(events.to_owned())).map_err(|_| why().to_owned())
             }
         }),
         part("object_store", false, move || {

@@ -4,6 +4,7 @@
 
 pub mod connect;
 mod data_folder;
+pub mod doctor;
 pub mod health;
 pub mod metrics;
 pub mod migrate;

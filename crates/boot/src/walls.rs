@@ -28,6 +28,24 @@ async fn unless_stopped<T>(ready: impl Future<Output = T>, mut stop: watch::Rece
     }
 }
 
+/// What to do about a missing wall; names as in docs/worker-protocol.md.
+pub(crate) fn advice(wall: &str) -> &'static str {
+    match wall {
+        "pid_namespace" | "mount_namespace" => {
+            "needs a worker that runs as root or with CAP_SYS_ADMIN (in a container: cap_add SYS_ADMIN); runs see each other's processes without it"
+        }
+        "own_uid" => {
+            "needs a worker that runs as root (or with CAP_SETUID, CAP_SETGID, CAP_CHOWN and CAP_KILL), and a Python and a data folder that other users may read (BIFROST_PYTHON, DATA_DIR); RUN_PROCESSES holds only with it"
+        }
+        "landlock" => {
+            "needs Linux 5.13 or newer with landlock among its security modules (/sys/kernel/security/lsm), and a container that lets its system calls through"
+        }
+        "no_new_privs" => "needs Linux 3.5 or newer, and a container that lets prctl through",
+        "memory_limit" => "needs a kernel that counts private memory (RLIMIT_DATA, Linux 4.7 or newer)",
+        _ => "see docs/worker-protocol.md",
+    }
+}
+
 fn say_walls(python: &dyn PythonRuntime) {
     let Some(info) = python.info() else { return };
     let stand: Vec<&str> =
@@ -35,7 +53,7 @@ fn say_walls(python: &dyn PythonRuntime) {
     tracing::info!(python = %info.python, walls = %stand.join(", "), "ready to run workflows");
     for wall in &info.walls {
         if let Some(why) = &wall.missing {
-            tracing::warn!(wall = %wall.name, why = %why, "a wall around runs is missing on this machine");
+            tracing::warn!(wall = %wall.name, why = %why, advice = advice(&wall.name), "a wall around runs is missing on this machine");
         }
     }
     for package in &info.left_out {

@@ -17,6 +17,7 @@ pub mod db;
 pub(crate) mod dialect;
 mod entities;
 pub mod error;
+pub mod examine;
 pub mod executions;
 pub mod forms;
 pub mod leases;

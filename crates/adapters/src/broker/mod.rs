@@ -4,7 +4,7 @@ mod in_process;
 mod rabbitmq;
 
 pub use in_process::InProcess;
-pub use rabbitmq::RabbitMq;
+pub use rabbitmq::{RabbitMq, examine as examine_rabbitmq};
 
 use bifrost_domain::ports::broker::{Error, MAX_BODY, MAX_REASON};
 

@@ -5,4 +5,4 @@ mod in_process;
 mod redis;
 
 pub use in_process::InProcess;
-pub use redis::RedisBus;
+pub use redis::{RedisBus, examine as examine_redis};

@@ -2,7 +2,7 @@
 
 use bifrost_bin::{
     client::Failure,
-    commands::{self, account, cancel, carry_out, executions, logs, migrate, run, workflows},
+    commands::{self, account, cancel, carry_out, doctor, executions, logs, migrate, run, workflows},
     terminal,
 };
 use bifrost_boot::settings::Mode;
@@ -30,6 +30,8 @@ enum Command {
     Dev,
     /// Apply, take back, compare and write migrations of the schema
     Migrate(migrate::Arguments),
+    /// Look whether this machine and its servers are ready, and say what to do
+    Doctor(doctor::Doctor),
     /// Sign in to a server
     Login(account::Login),
     /// Sign out of a server
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Dev => bifrost_bin::run::main(Mode::Dev),
         Command::Migrate(arguments) => migrate::main(&arguments),
+        Command::Doctor(arguments) => carry_out(doctor::doctor(arguments)),
         Command::Login(arguments) => carry_out(account::login(arguments)),
         Command::Logout(arguments) => carry_out(account::logout(arguments)),
         Command::Whoami(arguments) => carry_out(account::whoami(arguments)),

@@ -96,6 +96,29 @@ pub fn ensure_keys(settings: &Settings) -> Result<Keys, KeysError> {
     Ok(Keys { signing, previous: identity.secret_key_previous.clone(), encryption })
 }
 
+/// Names of the keys that are neither given nor kept yet: the next start makes them. Makes and changes nothing.
+///
+/// # Errors
+/// When a key file cannot be read, is open to others, or holds no key.
+pub fn missing_keys(settings: &Settings) -> Result<Vec<&'static str>, KeysError> {
+    let identity = &settings.identity;
+    let folder = settings.data_dir.join("keys");
+    let mut missing = Vec::new();
+    let looks = |path: PathBuf, holds: fn(&str) -> bool| match read(&path)? {
+        Some(text) if !holds(text.trim()) => Err(KeysError::NotAKey(path)),
+        found => Ok(found.is_some()),
+    };
+    if identity.secret_key.is_none() && !looks(folder.join("secret_key"), |text| text.len() >= 32)? {
+        missing.push("SECRET_KEY");
+    }
+    if identity.encryption_key.is_none()
+        && !looks(folder.join("encryption_key"), |text| EncryptionKey::from_base64(text).is_some())?
+    {
+        missing.push("ENCRYPTION_KEY");
+    }
+    Ok(missing)
+}
+
 fn make_folder(folder: &Path) -> Result<(), KeysError> {
     let io = |source| KeysError::Io { verb: "make", path: folder.to_owned(), source };
     if let Some(parent) = folder.parent() {

@@ -16,7 +16,7 @@ mod worker;
 
 pub use backends::{BrokerChoice, BusChoice, Database, ObjectsChoice, SslMode};
 pub use identity::{DevBypass, DevUser, Identity};
-pub use keys::{EncryptionKey, Keys, KeysError, ensure_keys};
+pub use keys::{EncryptionKey, Keys, KeysError, ensure_keys, missing_keys};
 pub use logging::{LogFormat, Telemetry};
 pub use metrics::Metrics;
 pub use server::{AllowedOrigins, Server};

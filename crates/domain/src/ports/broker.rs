@@ -135,6 +135,12 @@ pub trait Broker: Send + Sync + 'static {
     /// A real round trip to the server over the connection that is open already.
     async fn probe(&self) -> Result<(), Error>;
 
+    /// What an operator has to change before it can work (a wrong password, no vhost), in words that everybody may read: no address, no
+    /// name. `None` while it works or is merely away.
+    fn misconfigured(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Returns what is held and closes.
     async fn close(&self);
 }

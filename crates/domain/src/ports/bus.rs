@@ -45,4 +45,10 @@ pub trait Bus: Send + Sync + 'static {
 
     /// A real round trip to the server over the connection that is open already.
     async fn probe(&self) -> Result<(), Error>;
+
+    /// What an operator has to change before it can work (a password, a permission), in words that everybody may read: no address, no
+    /// name. `None` while it works or is merely away.
+    fn misconfigured(&self) -> Option<&'static str> {
+        None
+    }
 }

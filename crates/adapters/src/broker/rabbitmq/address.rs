@@ -1,5 +1,6 @@
 //! Where RabbitMQ is, and what to do when it says no.
 
+use crate::trouble::{Trouble, one_line};
 use bifrost_domain::ports::broker::Error;
 use lapin::{
     ErrorKind,
@@ -39,13 +40,13 @@ impl Address {
         self.0.clone()
     }
 
-    /// One line that says what to do.
-    pub(super) fn explain(&self, error: &lapin::Error) -> String {
+    /// Why it cannot be used, and what to do.
+    pub(super) fn explain(&self, error: &lapin::Error) -> Trouble {
         let user = &self.0.authority.userinfo.username;
         let vhost = &self.0.vhost;
         match error.kind() {
             ErrorKind::IOError(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
-                format!("nothing listens at {self}: start RabbitMQ or correct RABBITMQ_URL")
+                Trouble::away(format!("nothing listens at {self}: start RabbitMQ or correct RABBITMQ_URL"))
             }
             ErrorKind::ProtocolError(amqp) => {
                 let said = one_line(amqp.get_message().as_str());
@@ -54,27 +55,39 @@ impl Address {
                     AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
                         if said.contains("Login was refused") =>
                     {
-                        format!(
-                            "rabbitmq at {self} refuses the password of user `{user}`: correct RABBITMQ_URL"
+                        Trouble::misconfigured(
+                            format!(
+                                "rabbitmq at {self} refuses the password of user `{user}`: correct RABBITMQ_URL"
+                            ),
+                            "rabbitmq refuses the user name or password: correct RABBITMQ_URL",
                         )
                     }
-                    AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => format!(
-                        "rabbitmq at {self} lacks permissions for user `{user}` ({said}): grant them with \
-                         `rabbitmqctl set_permissions -p {vhost} {user} \".*\" \".*\" \".*\"`"
+                    AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Trouble::misconfigured(
+                        format!(
+                            "rabbitmq at {self} lacks permissions for user `{user}` ({said}): grant them with \
+                             `rabbitmqctl set_permissions -p {vhost} {user} \".*\" \".*\" \".*\"`"
+                        ),
+                        "rabbitmq does not give the user its permissions: grant them with `rabbitmqctl set_permissions`",
                     ),
-                    AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => format!(
-                        "a queue or exchange of that name was declared differently ({said}): delete it in the \
-                         management UI or with `rabbitmqctl delete_queue`, or choose another prefix"
+                    AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => Trouble::misconfigured(
+                        format!(
+                            "a queue or exchange of that name was declared differently ({said}): delete it in the \
+                             management UI or with `rabbitmqctl delete_queue`, or choose another prefix"
+                        ),
+                        "rabbitmq has a queue or exchange of that name that was declared differently: delete it or choose another BROKER_PREFIX",
                     ),
-                    AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => format!(
-                        "rabbitmq at {self} has no vhost `{vhost}` for user `{user}` ({said}): create it with \
-                         `rabbitmqctl add_vhost {vhost}` and `rabbitmqctl set_permissions -p {vhost} {user} \
-                         \".*\" \".*\" \".*\"`, or correct RABBITMQ_URL"
+                    AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => Trouble::misconfigured(
+                        format!(
+                            "rabbitmq at {self} has no vhost `{vhost}` for user `{user}` ({said}): create it with \
+                             `rabbitmqctl add_vhost {vhost}` and `rabbitmqctl set_permissions -p {vhost} {user} \
+                             \".*\" \".*\" \".*\"`, or correct RABBITMQ_URL"
+                        ),
+                        "rabbitmq has no such vhost for the user: create it with `rabbitmqctl add_vhost`, or correct RABBITMQ_URL",
                     ),
-                    _ => format!("rabbitmq at {self}: {said}"),
+                    _ => Trouble::away(format!("rabbitmq at {self}: {said}")),
                 }
             }
-            _ => format!("rabbitmq at {self}: {}", one_line(&error.to_string())),
+            _ => Trouble::away(format!("rabbitmq at {self}: {}", one_line(&error.to_string()))),
         }
     }
 }
@@ -88,10 +101,6 @@ impl std::fmt::Display for Address {
 /// Whether the error ended a channel only: the connection goes on.
 pub(super) fn is_refusal(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(amqp) if matches!(amqp.kind(), AMQPErrorKind::Soft(_)))
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

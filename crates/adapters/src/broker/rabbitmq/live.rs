@@ -4,7 +4,7 @@ use super::{
     address::{Address, is_refusal},
     topology::{self, Names},
 };
-use crate::lock::lock;
+use crate::{lock::lock, trouble::Trouble};
 use bifrost_domain::ports::broker::{DeadLetter, Error, Queue};
 use futures::StreamExt;
 use lapin::{
@@ -71,7 +71,7 @@ impl Live {
         address: Arc<Address>,
         names: Names,
         queues: Vec<Queue>,
-    ) -> Result<Arc<Self>, String> {
+    ) -> Result<Arc<Self>, Trouble> {
         let connect = async {
             let publishing = connect(&address, "bifrost").await?;
             let publisher = publishing.create_channel().await?;
@@ -86,7 +86,9 @@ impl Live {
         let (publishing, publisher, commands) = match timeout(WITHIN, connect).await {
             Ok(Ok(open)) => open,
             Ok(Err(error)) => return Err(address.explain(&error)),
-            Err(_) => return Err(format!("no answer from rabbitmq at {address} within {WITHIN:?}")),
+            Err(_) => {
+                return Err(Trouble::away(format!("no answer from rabbitmq at {address} within {WITHIN:?}")));
+            }
         };
         Ok(Arc::new(Self {
             address,
@@ -111,7 +113,7 @@ impl Live {
                 match event {
                     // Of a channel only: whoever used it was told.
                     Event::Error(error) if is_refusal(&error) => {}
-                    Event::Error(error) => return self.address.explain(&error),
+                    Event::Error(error) => return self.address.explain(&error).reason,
                     Event::ConnectionBlocked(reason) => {
                         tracing::warn!(address = %self.address, reason, "rabbitmq takes no messages for now");
                     }
@@ -163,7 +165,7 @@ impl Live {
 
     /// Makes a port error; one that the connection does not survive ends this life.
     fn trouble(&self, error: &lapin::Error) -> Error {
-        let reason = self.address.explain(error);
+        let reason = self.address.explain(error).reason;
         if is_refusal(error) {
             return Error::Refused(reason);
         }
@@ -275,7 +277,7 @@ impl Live {
             Ok(Ok(Confirmation::Nack(None) | Confirmation::NotRequested)) => Ok(Published::NotTaken),
             // Whatever ended the publisher's channel ends all that is in flight on it: begin anew.
             Ok(Err(error)) => {
-                let reason = self.address.explain(&error);
+                let reason = self.address.explain(&error).reason;
                 self.end(reason.clone());
                 Err(Error::Away(reason))
             }

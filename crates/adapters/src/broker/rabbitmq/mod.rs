@@ -5,6 +5,7 @@
 //! with `Away`, so that their callers clear their stamps; subscriptions wait for the next life and consume again.
 
 mod address;
+mod examine;
 mod live;
 mod subscription;
 mod supervisor;
@@ -15,6 +16,7 @@ use address::Address;
 use async_trait::async_trait;
 use bifrost_domain::ports::broker::{Broker, Connection, DeadLetter, Error, Queue, Subscription};
 use bytes::Bytes;
+pub use examine::examine;
 use live::{Live, Published};
 use std::{
     collections::HashSet,
@@ -60,6 +62,8 @@ struct Shared {
     queues: Mutex<HashSet<Queue>>,
     live: watch::Sender<Link>,
     connection: watch::Sender<Connection>,
+    /// What an operator has to change, when the last attempt failed by it.
+    misconfigured: Mutex<Option<&'static str>>,
     phase: watch::Sender<Phase>,
 }
 
@@ -149,6 +153,7 @@ impl RabbitMq {
             queues: Mutex::default(),
             live: watch::Sender::default(),
             connection: watch::Sender::new(Connection::Down),
+            misconfigured: Mutex::default(),
             phase: watch::Sender::default(),
         });
         metrics::broker_connected(false);
@@ -260,6 +265,10 @@ impl Broker for RabbitMq {
             Ok(answer) => answer,
             Err(_) => Err(Error::Away(format!("no answer from rabbitmq within {PROBE_WITHIN:?}"))),
         }
+    }
+
+    fn misconfigured(&self) -> Option<&'static str> {
+        *lock(&self.shared.misconfigured)
     }
 
     async fn close(&self) {

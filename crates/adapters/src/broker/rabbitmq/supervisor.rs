@@ -1,7 +1,7 @@
 //! Keeps the connection, for ever.
 
 use super::{Link, Phase, Shared, live::Live};
-use crate::{lock::lock, metrics, reconnect::Pauses};
+use crate::{lock::lock, metrics, reconnect::Pauses, trouble::Trouble};
 use bifrost_domain::ports::broker::Connection;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -13,15 +13,17 @@ const GOOD: Duration = Duration::from_secs(5);
 pub(super) async fn run(shared: &Arc<Shared>) {
     let keep = async {
         let mut pauses = Pauses::new();
-        let mut reported = false;
+        // What the log says of the outage so far.
+        let mut reported = None::<Option<&'static str>>;
         let mut connections = 0;
         loop {
             let queues = lock(&shared.queues).iter().cloned().collect();
-            let reason = match Live::open(Arc::clone(&shared.address), shared.names.clone(), queues).await {
+            let trouble = match Live::open(Arc::clone(&shared.address), shared.names.clone(), queues).await {
                 Ok(live) => {
                     let since = Instant::now();
                     connections += 1;
-                    if std::mem::take(&mut reported) {
+                    *lock(&shared.misconfigured) = None;
+                    if reported.take().is_some() {
                         tracing::info!(address = %shared.address, connections, "rabbitmq is back");
                     } else {
                         tracing::info!(address = %shared.address, "connected to rabbitmq");
@@ -34,15 +36,25 @@ pub(super) async fn run(shared: &Arc<Shared>) {
                     if since.elapsed() >= GOOD {
                         pauses = Pauses::new();
                     }
-                    reason
+                    Trouble::away(reason)
                 }
-                Err(reason) => reason,
+                Err(trouble) => trouble,
             };
-            if !std::mem::replace(&mut reported, true) {
-                tracing::warn!(address = %shared.address, reason, "rabbitmq is away; reconnecting");
+            *lock(&shared.misconfigured) = trouble.misconfigured;
+            // Once per outage, and again when it turns out that no waiting helps.
+            if reported
+                .is_none_or(|reported| trouble.misconfigured.is_some() && reported != trouble.misconfigured)
+            {
+                reported = Some(trouble.misconfigured);
+                match trouble.misconfigured {
+                    Some(_) => tracing::error!("{}", trouble.reason),
+                    None => {
+                        tracing::warn!(address = %shared.address, reason = trouble.reason, "rabbitmq is away; reconnecting");
+                    }
+                }
             }
             metrics::broker_connected(false);
-            shared.live.send_replace(Link::Down(reason));
+            shared.live.send_replace(Link::Down(trouble.reason));
             shared.connection.send_if_modified(|connection| {
                 std::mem::replace(connection, Connection::Down) != Connection::Down
             });

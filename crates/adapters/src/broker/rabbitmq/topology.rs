@@ -56,6 +56,11 @@ impl Names {
         format!("{}.{}.dead", self.prefix, queue.0).into()
     }
 
+    /// A name that nobody else uses, for a queue that is gone in a moment.
+    pub(super) fn passing(&self, what: &str) -> ShortString {
+        format!("{}.{what}.{}", self.prefix, std::process::id()).into()
+    }
+
     pub(super) fn exchange(&self) -> ShortString {
         format!("{}.dead", self.prefix).into()
     }

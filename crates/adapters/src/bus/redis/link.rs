@@ -1,6 +1,10 @@
 //! The address, the two connections' state, and what the log says about them.
 
-use crate::{lock::lock, metrics};
+use crate::{
+    lock::lock,
+    metrics,
+    trouble::{Trouble, one_line},
+};
 use bifrost_domain::ports::bus::Error;
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError,
@@ -28,10 +32,10 @@ pub(super) enum Side {
 struct State {
     publishing: bool,
     subscribing: bool,
-    /// The outage is in the log.
-    reported: bool,
-    /// Why it is away, for people.
-    reason: Option<String>,
+    /// What the log says of the outage so far.
+    reported: Option<Option<&'static str>>,
+    /// Why it is away.
+    trouble: Option<Trouble>,
 }
 
 pub(super) struct Link {
@@ -71,7 +75,7 @@ impl Link {
     }
 
     /// Opens the publishing connection; it has answered once.
-    pub(super) async fn publishing(&self) -> Result<MultiplexedConnection, String> {
+    pub(super) async fn publishing(&self) -> Result<MultiplexedConnection, Trouble> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(WITHIN))
             .set_response_timeout(Some(WITHIN));
@@ -86,15 +90,15 @@ impl Link {
     }
 
     /// Opens the subscribing connection.
-    pub(super) async fn subscribing(&self) -> Result<PubSub, String> {
+    pub(super) async fn subscribing(&self) -> Result<PubSub, Trouble> {
         self.bounded(self.client.get_async_pubsub()).await
     }
 
-    async fn bounded<T>(&self, connect: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+    async fn bounded<T>(&self, connect: impl Future<Output = Result<T, RedisError>>) -> Result<T, Trouble> {
         match timeout(WITHIN, connect).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(self.explain(&error)),
-            Err(_) => Err(format!("no answer from {} within {WITHIN:?}", self.address())),
+            Err(_) => Err(Trouble::away(format!("no answer from {} within {WITHIN:?}", self.address()))),
         }
     }
 
@@ -107,8 +111,8 @@ impl Link {
             }
             if state.publishing && state.subscribing {
                 metrics::bus_connected(true);
-                state.reason = None;
-                if std::mem::take(&mut state.reported) {
+                state.trouble = None;
+                if state.reported.take().is_some() {
                     tracing::info!(address = self.address(), "redis is back");
                 } else {
                     tracing::info!(address = self.address(), "connected to redis");
@@ -117,8 +121,9 @@ impl Link {
         });
     }
 
-    /// Says that a side is away; logged once for both sides and all attempts of an outage, and again for a new reason.
-    pub(super) fn is_down(&self, side: Side, reason: String) {
+    /// Says that a side is away; logged once for both sides and all attempts of an outage, and again when it turns out that no waiting
+    /// helps.
+    pub(super) fn is_down(&self, side: Side, trouble: Trouble) {
         if side == Side::Publishing {
             *lock(&self.open) = None;
         }
@@ -128,10 +133,23 @@ impl Link {
                 Side::Publishing => state.publishing = false,
                 Side::Subscribing => state.subscribing = false,
             }
-            if !std::mem::replace(&mut state.reported, true) {
-                tracing::warn!(address = self.address(), reason, "redis is away; reconnecting");
+            if state
+                .reported
+                .is_none_or(|reported| trouble.misconfigured.is_some() && reported != trouble.misconfigured)
+            {
+                state.reported = Some(trouble.misconfigured);
+                match trouble.misconfigured {
+                    Some(_) => tracing::error!("{}", trouble.reason),
+                    None => {
+                        tracing::warn!(
+                            address = self.address(),
+                            reason = trouble.reason,
+                            "redis is away; reconnecting"
+                        );
+                    }
+                }
             }
-            state.reason = Some(reason);
+            state.trouble = Some(trouble);
         });
         if side == Side::Subscribing {
             self.suspicion.notify_one();
@@ -140,8 +158,13 @@ impl Link {
 
     /// Why it is away.
     pub(super) fn error(&self) -> Error {
-        let reason = self.state.borrow().reason.clone();
+        let reason = self.state.borrow().trouble.as_ref().map(|trouble| trouble.reason.clone());
         Error(reason.unwrap_or_else(|| format!("not connected to {} yet", self.address())))
+    }
+
+    /// What an operator has to change.
+    pub(super) fn misconfigured(&self) -> Option<&'static str> {
+        self.state.borrow().trouble.as_ref().and_then(|trouble| trouble.misconfigured)
     }
 
     /// Waits until both sides are up.
@@ -160,33 +183,39 @@ impl Link {
         redis::cmd("PING")
             .query_async::<()>(&mut connection)
             .await
-            .map_err(|error| Error(self.explain(&error)))
+            .map_err(|error| Error(self.explain(&error).reason))
     }
 
-    /// One line that says what to do.
-    pub(super) fn explain(&self, error: &RedisError) -> String {
+    /// Why it cannot be used, and what to do.
+    pub(super) fn explain(&self, error: &RedisError) -> Trouble {
         let address = self.address();
         match error.code() {
-            Some("NOAUTH") => format!("redis at {address} asks for a password: put it into REDIS_URL"),
-            Some("WRONGPASS") => {
-                format!("redis at {address} refuses the user name or password: correct REDIS_URL")
-            }
-            Some("NOPERM") => {
+            Some("NOAUTH") => Trouble::misconfigured(
+                format!("redis at {address} asks for a password: put it into REDIS_URL"),
+                "redis asks for a password: put it into REDIS_URL",
+            ),
+            Some("NOPERM") => Trouble::misconfigured(
                 format!(
                     "redis at {address} does not let this user publish and subscribe: grant it +@pubsub and its channels"
+                ),
+                "redis does not let the user publish and subscribe: grant it +@pubsub and its channels",
+            ),
+            Some("DENIED") => Trouble::misconfigured(
+                format!(
+                    "redis at {address} is in protected mode and serves its own machine alone: set a password there (requirepass) and put it into REDIS_URL"
+                ),
+                "redis is in protected mode: set a password there and put it into REDIS_URL",
+            ),
+            code if code == Some("WRONGPASS") || error.kind() == ErrorKind::AuthenticationFailed => {
+                Trouble::misconfigured(
+                    format!("redis at {address} refuses the user name or password: correct REDIS_URL"),
+                    "redis refuses the user name or password: correct REDIS_URL",
                 )
             }
-            _ if error.kind() == ErrorKind::AuthenticationFailed => {
-                format!("redis at {address} refuses the user name or password: correct REDIS_URL")
-            }
             _ if error.is_connection_refusal() => {
-                format!("nothing listens at {address}: start Redis or correct REDIS_URL")
+                Trouble::away(format!("nothing listens at {address}: start Redis or correct REDIS_URL"))
             }
-            _ => format!("redis at {address}: {}", one_line(&error.to_string())),
+            _ => Trouble::away(format!("redis at {address}: {}", one_line(&error.to_string()))),
         }
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -6,6 +6,7 @@
 //! subscriber gets `Missed`; a publisher that dropped events says so on the channel `{prefix}!missed`, to which every
 //! process listens (payload: the topic, or nothing for all).
 
+mod examine;
 mod link;
 mod outbox;
 mod publisher;
@@ -15,6 +16,7 @@ use super::fanout::Fanout;
 use async_trait::async_trait;
 use bifrost_domain::ports::bus::{Bus, Error, Subscription};
 use bytes::Bytes;
+pub use examine::examine;
 use link::Link;
 use outbox::Outbox;
 use std::{sync::Arc, time::Duration};
@@ -118,6 +120,10 @@ impl Bus for RedisBus {
             Ok(answer) => answer,
             Err(_) => Err(Error(format!("no answer from {} within {PROBE_WITHIN:?}", self.link.address()))),
         }
+    }
+
+    fn misconfigured(&self) -> Option<&'static str> {
+        self.link.misconfigured()
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn run(link: Arc<Link>, outbox: Arc<Outbox>, names: Names) {
                     pauses = Pauses::new();
                 }
             }
-            Err(reason) => link.is_down(Side::Publishing, reason),
+            Err(trouble) => link.is_down(Side::Publishing, trouble),
         }
         tokio::time::sleep(pauses.next()).await;
     }

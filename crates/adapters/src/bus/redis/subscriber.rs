@@ -4,7 +4,7 @@ use super::{
     Names,
     link::{Link, Side},
 };
-use crate::{bus::fanout::Fanout, reconnect::Pauses};
+use crate::{bus::fanout::Fanout, reconnect::Pauses, trouble::Trouble};
 use bifrost_domain::ports::bus::Signal;
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture};
@@ -37,7 +37,7 @@ pub(super) async fn run(
     let mut pauses = Pauses::new();
     let mut first = true;
     loop {
-        let reason = match connect(&link, &fanout, &names).await {
+        let trouble = match connect(&link, &fanout, &names).await {
             Ok(mut session) => {
                 if !std::mem::replace(&mut first, false) {
                     fanout.missed_by_all();
@@ -46,12 +46,12 @@ pub(super) async fn run(
                 pauses = Pauses::new();
                 match session.serve(&mut commands).await {
                     Some(error) => link.explain(&error),
-                    None => format!("the connection to {} was closed", link.address()),
+                    None => Trouble::away(format!("the connection to {} was closed", link.address())),
                 }
             }
-            Err(reason) => reason,
+            Err(trouble) => trouble,
         };
-        link.is_down(Side::Subscribing, reason);
+        link.is_down(Side::Subscribing, trouble);
         tokio::time::sleep(pauses.next()).await;
     }
 }
@@ -66,7 +66,7 @@ struct Session<'a> {
 }
 
 /// Opens a connection and subscribes to the control channel and to every topic that somebody listens to.
-async fn connect<'a>(link: &Link, fanout: &'a Fanout, names: &'a Names) -> Result<Session<'a>, String> {
+async fn connect<'a>(link: &Link, fanout: &'a Fanout, names: &'a Names) -> Result<Session<'a>, Trouble> {
     let (mut sink, messages) = link.subscribing().await?.split();
     sink.subscribe(names.missed()).await.map_err(|error| link.explain(&error))?;
     let topics = fanout.topics();
