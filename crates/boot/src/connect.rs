@@ -94,7 +94,9 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
     let keys = ensure_keys(settings)?;
     let store = Store::new(open_database(settings).await?);
     check_clock(&store, &clock).await?;
-    migrate::up(&store, &clock).await?;
+    if let Err(error) = migrate::up(&store, &clock).await {
+        return Err(without_rights(settings).await.unwrap_or(error));
+    }
 
     let broker: Arc<dyn Broker> = match &settings.broker {
         BrokerChoice::InProcess => Arc::new(broker::InProcess::new()),
@@ -204,6 +206,13 @@ async fn open_database(settings: &Settings) -> Result<Db> {
             },
         }
     }
+}
+
+/// The plain reason why the schema could not be written, when it is that this user may not.
+async fn without_rights(settings: &Settings) -> Option<anyhow::Error> {
+    let found = examine(&target(&settings.database)).await.ok().flatten()?;
+    let advice = found.may_not_create?;
+    Some(anyhow::anyhow!("{}: {advice}", settings.database.describe()))
 }
 
 async fn check_clock(store: &Store, clock: &SharedClock) -> Result<()> {

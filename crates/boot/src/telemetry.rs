@@ -8,9 +8,11 @@ use std::io::IsTerminal as _;
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt::MakeWriter};
 
+/// Crates whose trouble the adapters tell in words of their own, once per outage and not with each attempt.
+const SILENT: &[&str] = &["lapin"];
+
 /// Crates that say much below a warning and little that helps.
 const QUIET: &[&str] = &[
-    "lapin",
     "amq_protocol",
     "redis",
     "sqlx",
@@ -64,9 +66,10 @@ where
     })
 }
 
-/// The quiet crates first: what the settings say about one of them replaces it.
+/// The silent and the quiet crates first: what the settings say about one of them replaces it.
 fn directives(filter: &str) -> String {
-    let mut text: String = QUIET.iter().map(|name| format!("{name}=warn,")).collect();
+    let silent = SILENT.iter().map(|name| format!("{name}=off,"));
+    let mut text: String = silent.chain(QUIET.iter().map(|name| format!("{name}=warn,"))).collect();
     text.push_str(filter);
     text
 }
@@ -101,8 +104,9 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(target: "bifrost_test", run = 7, "ours");
             tracing::debug!(target: "bifrost_test", "ours in detail");
-            tracing::info!(target: "lapin", "noise");
-            tracing::warn!(target: "lapin", "trouble");
+            tracing::info!(target: "sqlx", "noise");
+            tracing::warn!(target: "sqlx", "trouble");
+            tracing::error!(target: "lapin", "told by the adapter");
         });
         let bytes = lines.0.lock().expect("not poisoned").clone();
         String::from_utf8(bytes).expect("UTF-8")
@@ -115,14 +119,16 @@ mod tests {
         assert!(!text.contains("in detail"), "{text}");
         assert!(!text.contains("noise"), "{text}");
         assert!(text.contains("trouble"), "{text}");
+        assert!(!text.contains("told by the adapter"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
     }
 
     #[test]
     fn a_filter_that_names_a_quiet_crate_wins() {
-        assert!(logged(LogFormat::Text, "info,lapin=info").contains("noise"));
+        assert!(logged(LogFormat::Text, "info,sqlx=info").contains("noise"));
         assert!(!logged(LogFormat::Text, "debug").contains("noise"));
-        assert_eq!(logged(LogFormat::Text, "off,lapin=off"), "");
+        assert!(logged(LogFormat::Text, "info,lapin=error").contains("told by the adapter"));
+        assert_eq!(logged(LogFormat::Text, "off,sqlx=off"), "");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The broker over RabbitMQ keeps the port's contract and says what is wrong.
 
 use crate::support::{server, soon, unique_prefix};
-use bifrost_adapters::broker::RabbitMq;
+use bifrost_adapters::broker::{RabbitMq, examine_rabbitmq};
 use bifrost_domain::ports::broker::{Broker, Error, Queue};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -56,6 +56,65 @@ async fn a_missing_vhost_says_what_to_do() {
     let text = RabbitMq::connect(url.as_str(), "test").await.expect_err("refused").to_string();
     assert!(text.contains("vhost `not-there`") && text.contains("add_vhost not-there"), "{text}");
     assert!(!text.contains("guest:guest") && !text.contains('\n'), "{text}");
+}
+
+/// What everybody may read in health names nobody and no place; a server that is merely away is no misconfiguration.
+#[tokio::test]
+async fn a_misconfiguration_is_told_without_names() {
+    let mut no_vhost = url::Url::parse(&url()).expect("a URL");
+    no_vhost.set_path("/not-there");
+    let mut no_user = url::Url::parse(&url()).expect("a URL");
+    no_user.set_username("nobody").expect("a user");
+    for (url, words) in [(no_vhost, "no such vhost"), (no_user, "refuses the user name or password")] {
+        let broker = RabbitMq::connect_lazily(url.as_str(), "test").expect("a URL");
+        let told = soon("the refusal", async {
+            loop {
+                if let Some(told) = broker.misconfigured() {
+                    return told;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        assert!(told.contains(words) && told.contains("RABBITMQ_URL"), "{told}");
+        assert!(broker.probe().await.is_err());
+        broker.close().await;
+    }
+    let away = RabbitMq::connect_lazily("amqp://127.0.0.1:1", "test").expect("a URL");
+    while !away.probe().await.expect_err("away").to_string().contains("nothing listens") {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(away.misconfigured(), None);
+    let good = RabbitMq::connect(&url(), &unique_prefix()).await.expect("connected");
+    assert_eq!(good.misconfigured(), None);
+    good.delete_topology(&[]).await.expect("deleted");
+}
+
+/// The look of an operator uses every right that the queues need, and leaves no queue behind.
+#[tokio::test]
+async fn an_examination_tells_the_version_and_leaves_nothing() {
+    with_prefix(async |prefix| {
+        let version = examine_rabbitmq(&url(), prefix).await.expect("a good server").expect("its version");
+        assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{version}");
+        let connection = lapin::Connection::connect(&url(), lapin::ConnectionProperties::default()).await;
+        let channel = connection.expect("connected").create_channel().await.expect("a channel");
+        let passive = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+        let name = format!("{prefix}.doctor.{}", std::process::id());
+        channel
+            .queue_declare(name.into(), passive, lapin::types::FieldTable::default())
+            .await
+            .expect_err("gone");
+    })
+    .await;
+    let mut no_vhost = url::Url::parse(&url()).expect("a URL");
+    no_vhost.set_path("/not-there");
+    let told = examine_rabbitmq(no_vhost.as_str(), "test").await.expect_err("refused");
+    assert!(told.contains("add_vhost not-there") && !told.contains('\n'), "{told}");
+    assert!(
+        examine_rabbitmq("amqp://127.0.0.1:1", "test")
+            .await
+            .is_err_and(|told| told.contains("start RabbitMQ"))
+    );
 }
 
 #[tokio::test]

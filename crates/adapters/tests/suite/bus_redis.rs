@@ -1,7 +1,7 @@
 //! The bus over Redis keeps the port's contract, and tells its subscribers when they missed something.
 
 use crate::support::{PATIENCE, Proxy, server, soon, unique_prefix};
-use bifrost_adapters::bus::RedisBus;
+use bifrost_adapters::bus::{RedisBus, examine_redis};
 use bifrost_domain::ports::bus::{Bus, Signal, Subscription};
 use bytes::Bytes;
 use std::{
@@ -223,6 +223,23 @@ async fn a_refused_log_in_says_what_to_do_and_not_the_password() {
     assert!(text.contains("refuses the user name or password: correct REDIS_URL"), "{text}");
     assert!(!text.contains("geheim") && !text.contains('\n'), "{text}");
     assert!(!format!("{bus:?}").contains("geheim"));
+    assert_eq!(bus.misconfigured(), Some("redis refuses the user name or password: correct REDIS_URL"));
+    let told = examine_redis(url.as_str(), "test").await.expect_err("refused");
+    assert!(told.contains("correct REDIS_URL") && !told.contains("geheim"), "{told}");
+}
+
+#[tokio::test]
+async fn a_good_server_is_examined_and_one_that_is_away_is_not_misconfigured() {
+    let version = examine_redis(&url(), &unique_prefix()).await.expect("a good server").expect("its version");
+    assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{version}");
+    let (proxy, proxied) = Proxy::to(&url(), 6379).await;
+    let bus = bus(&proxied, &unique_prefix()).await;
+    assert_eq!(bus.misconfigured(), None);
+    proxy.cut().await;
+    is_away(&bus).await;
+    assert_eq!(bus.misconfigured(), None);
+    let told = examine_redis(&proxied, "test").await.expect_err("away");
+    assert!(told.contains("start Redis"), "{told}");
 }
 
 #[tokio::test]

@@ -73,6 +73,12 @@ impl Failure {
         Self { exit: Exit::Ok, message: String::new(), details: Vec::new() }
     }
 
+    /// Ctrl-C: whoever pressed it knows.
+    #[must_use]
+    pub const fn interrupted() -> Self {
+        Self { exit: Exit::Interrupted, message: String::new(), details: Vec::new() }
+    }
+
     /// Whether there is nothing to say.
     #[must_use]
     pub fn is_silent(&self) -> bool {

@@ -26,7 +26,14 @@ pub fn carry_out(command: impl Future<Output = Result<Exit, Failure>>) -> ExitCo
         Ok(runtime) => runtime,
         Err(error) => return complain(&Failure::here(format!("the runtime cannot start: {error}"))),
     };
-    let outcome = runtime.block_on(command);
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            // First the command: one that follows a run hears Ctrl-C itself and tells how to go on.
+            biased;
+            outcome = command => outcome,
+            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+        }
+    });
     // A question that nobody answered is not waited for.
     runtime.shutdown_background();
     match outcome {

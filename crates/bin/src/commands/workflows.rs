@@ -153,7 +153,10 @@ fn described(workflow: &Workflow, paint: Paint, columns: Option<usize>) -> Strin
 }
 
 fn help(parameter: &Parameter) -> String {
-    let words = [&parameter.help_text, &parameter.description, &parameter.label];
+    // A label that is only the name again says nothing.
+    let is_name = |label: &&String| label.to_lowercase().replace(' ', "_") == parameter.name.to_lowercase();
+    let label = parameter.label.as_ref().filter(|label| !is_name(label));
+    let words = [parameter.help_text.as_ref(), parameter.description.as_ref(), label];
     let mut help: Vec<String> = words.into_iter().flatten().take(1).cloned().collect();
     if let Some(options) = &parameter.options {
         let values: Vec<String> = options

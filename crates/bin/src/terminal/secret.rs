@@ -1,6 +1,6 @@
 //! Asks a person: a line of text, or a password that is not shown.
 
-use crate::client::{Exit, Failure};
+use crate::client::Failure;
 use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 use secrecy::SecretString;
 use std::io::{BufRead, IsTerminal, Read, Stdin, Write};
@@ -85,7 +85,10 @@ async fn interruptible(question: &str) -> Result<String, Failure> {
             Ok(Err(failure)) => Err(failure),
             Err(error) => Err(Failure::here(error.to_string())),
         },
-        _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "nothing was changed")),
+        _ = tokio::signal::ctrl_c() => {
+            super::note("");
+            Err(Failure::interrupted())
+        },
     }
 }
 

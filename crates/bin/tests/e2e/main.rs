@@ -11,7 +11,9 @@
     reason = "tests fail by panicking"
 )]
 
+mod cli;
 mod connections;
+mod doctor;
 mod examples;
 mod health;
 mod input;

@@ -8,6 +8,7 @@ mod claim;
 mod configs;
 mod connections;
 mod dispatch;
+mod examine;
 mod finish;
 mod forms;
 mod leases;

@@ -212,8 +212,15 @@ impl Link {
                     "redis refuses the user name or password: correct REDIS_URL",
                 )
             }
+            _ if error.to_string().contains("DB index is out of range") => Trouble::misconfigured(
+                format!("redis at {address} has no database of that number: correct the path of REDIS_URL"),
+                "redis has no database of that number: correct the path of REDIS_URL",
+            ),
             _ if error.is_connection_refusal() => {
                 Trouble::away(format!("nothing listens at {address}: start Redis or correct REDIS_URL"))
+            }
+            _ if error.is_timeout() => {
+                Trouble::away(format!("no answer from redis at {address}: is it Redis, and well?"))
             }
             _ => Trouble::away(format!("redis at {address}: {}", one_line(&error.to_string()))),
         }

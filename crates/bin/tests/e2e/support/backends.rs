@@ -1,6 +1,6 @@
 //! The servers of the stack: where they are, and what a test leaves there none of.
 
-use super::unique;
+use super::{PATIENCE, Process, unique, until};
 use lapin::{
     Connection, ConnectionProperties,
     options::{ExchangeDeleteOptions, QueueDeleteOptions},
@@ -100,6 +100,52 @@ pub(crate) async fn remove_queues(url: &str, prefix: &str) {
         .await
         .expect("delete the exchange");
     connection.close(200, "done".into()).await.expect("close the connection");
+}
+
+/// A Redis of the test's own that wants a password.
+pub(crate) struct PrivateRedis {
+    process: Process,
+    port: u16,
+}
+
+impl PrivateRedis {
+    /// The password of its only user.
+    pub(crate) const PASSWORD: &str = "geheim";
+
+    /// Starts it on a free port. Another process may take the port between the look and the start: then another one is tried.
+    pub(crate) async fn start() -> Self {
+        for _ in 0..5 {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let port = free.local_addr().expect("an address").port();
+            drop(free);
+            let number = port.to_string();
+            let arguments =
+                ["--port", &number, "--bind", "127.0.0.1", "--save", "", "--requirepass", Self::PASSWORD];
+            let process = Process::spawn("redis-server", "redis-server", &arguments, &[]);
+            let (is_up, _) = until("redis-server is up, or has ended", PATIENCE, async || {
+                let said = process.said().join("\n");
+                if said.contains("Ready to accept connections") {
+                    return Some(true);
+                }
+                said.contains("Failed listening").then_some(false)
+            })
+            .await;
+            if is_up {
+                return Self { process, port };
+            }
+        }
+        panic!("no free port for redis-server");
+    }
+
+    /// Its address, with this password.
+    pub(crate) fn url(&self, password: Option<&str>) -> String {
+        let credentials = password.map(|password| format!(":{password}@")).unwrap_or_default();
+        format!("redis://{credentials}127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) async fn stop(self) {
+        self.process.stop().await.expect("stopped");
+    }
 }
 
 /// One per kind of execution.

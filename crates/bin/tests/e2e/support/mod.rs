@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 mod backends;
+mod cli;
 mod client;
 mod door;
 mod live;
@@ -14,12 +15,13 @@ mod sse;
 mod stream;
 mod world;
 
-pub(crate) use backends::{Backends, postgres_url, rabbitmq_url, redis_url};
+pub(crate) use backends::{Backends, PrivateRedis, postgres_url, rabbitmq_url, redis_url};
+pub(crate) use cli::Cli;
 pub(crate) use client::{Client, Reply, base64};
 pub(crate) use door::Door;
 pub(crate) use live::{Heard, Live, Refused};
 pub(crate) use member::member_who_may_run;
-pub(crate) use process::Process;
+pub(crate) use process::{Process, command};
 pub(crate) use proxy::Proxy;
 pub(crate) use seen::processes;
 pub(crate) use servers::Servers;

@@ -26,6 +26,20 @@ fn bare_environment() -> Vec<(String, String)> {
         .collect()
 }
 
+/// A program with these arguments and variables, and nothing else; its output is piped.
+pub(crate) fn command(path: &str, arguments: &[&str], variables: &[(String, String)]) -> Command {
+    let mut command = Command::new(path);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(bare_environment())
+        .envs(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
 /// A started program. It is killed when this is dropped.
 pub(crate) struct Process {
     child: Child,
@@ -49,22 +63,19 @@ impl Process {
             other => panic!("there is no program {other}"),
         };
         let mut words = by.iter().map(String::as_str).chain([path]).chain(arguments.iter().copied());
-        let mut child = Command::new(words.next().expect("a program"))
-            .args(words)
-            .env_clear()
-            .envs(bare_environment())
-            .envs(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program starts");
+        let first = words.next().expect("a program");
+        Self::spawn(program, first, &words.collect::<Vec<_>>(), settings)
+    }
+
+    /// Starts any program with these arguments and variables.
+    pub(crate) fn spawn(name: &str, path: &str, arguments: &[&str], variables: &[(String, String)]) -> Self {
+        let mut child =
+            command(path, arguments, variables).kill_on_drop(true).spawn().expect("the program starts");
         let pid = Pid::from_raw(i32::try_from(child.id().expect("a pid")).expect("a pid"));
         let said = Arc::new(Mutex::new(Vec::new()));
         listen(child.stderr.take().expect("piped"), said.clone());
         listen(child.stdout.take().expect("piped"), said.clone());
-        Self { child, pid, name: format!("{program} {pid}"), said }
+        Self { child, pid, name: format!("{name} {pid}"), said }
     }
 
     pub(crate) fn pid(&self) -> u32 {

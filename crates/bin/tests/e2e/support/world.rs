@@ -159,6 +159,18 @@ impl World {
         address
     }
 
+    /// Kills the API (in embedded mode: everything) without asking.
+    pub(crate) async fn kill_api(&mut self) {
+        self.api.take().expect("it runs").kill().await;
+    }
+
+    /// Starts it again at the address that it had.
+    pub(crate) async fn start_api_again(&mut self) {
+        let port = self.address().port().to_string();
+        self.settings.push(("PORT".to_owned(), port));
+        self.start_api().await;
+    }
+
     /// Starts one more worker.
     pub(crate) fn start_jobs(&mut self) {
         let process = Process::start_by(&self.started_by, "bifrost-jobs", &self.settings());
