@@ -4,13 +4,14 @@
 //! its uid used again.
 
 use crate::{
-    files::{make_folder, remove_tree},
+    files::make_folder,
     frames::{FrameBuffer, FrameError},
     lease::Lease,
     messages::{FromChild, decode},
     metrics,
     settings::Limits,
     sys,
+    tree_removal::remove_tree,
     zygote::{Exit, Fork, Forked, ZygoteLink},
 };
 use nix::{

@@ -1,12 +1,11 @@
 //! The runner's Python files and the SDK, carried inside the binary and written below the data folder.
 
 use crate::error::Error;
-use nix::unistd::geteuid;
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 use std::{
     fs, io,
-    os::unix::fs::{PermissionsExt, lchown},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -64,33 +63,6 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
-/// Removes a folder with everything in it. Folders in it that belong to a run's user are taken over first, and those that are closed are
-/// opened: a worker without the right to pass everything (`CAP_DAC_OVERRIDE`) can do no more than that. No folder is fine.
-pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
-    let gone = |outcome: io::Result<()>| match outcome {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    };
-    if gone(fs::remove_dir_all(folder)).is_ok() {
-        return Ok(());
-    }
-    take_over(folder);
-    gone(fs::remove_dir_all(folder))
-}
-
-/// Nothing that runs has this folder any more, so nothing changes below it meanwhile.
-fn take_over(folder: &Path) {
-    let _refused = lchown(folder, Some(geteuid().as_raw()), None);
-    let _refused = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        // Not through links: `file_type` does not follow them.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            take_over(&entry.path());
-        }
-    }
-}
-
 fn write_if_changed(root: &Path, path: &Path, data: &[u8]) -> io::Result<()> {
     if fs::read(path).is_ok_and(|old| old == data) {
         return Ok(());
@@ -135,17 +107,6 @@ mod tests {
         install(data.path()).expect("repaired");
         assert_ne!(fs::read(&zygote).expect("zygote"), b"broken");
         assert_eq!(fs::metadata(&zygote).expect("zygote").permissions().mode() & 0o777, 0o644);
-    }
-
-    #[test]
-    fn closed_folders_are_removed_too() {
-        let data = tempfile::tempdir().expect("folder");
-        let folder = data.path().join("7");
-        make_folder(&folder.join("sub/deep"), 0o500).expect("made");
-        fs::set_permissions(folder.join("sub"), fs::Permissions::from_mode(0o000)).expect("closed");
-        remove_tree(&folder).expect("removed");
-        assert!(!folder.exists());
-        remove_tree(&folder).expect("nothing to remove");
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod talk;
 mod temp;
 mod text;
 mod tree;
+mod tree_removal;
 mod workspace;
 mod zygote;
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a snapshot's folder is removed only when it is not among the last three and nothing holds it.
 
-use crate::files::{make_folder, remove_tree};
+use crate::{files::make_folder, tree_removal::remove_tree};
 use bifrost_domain::clock::SharedClock;
 use std::{
     collections::VecDeque,

@@ -1,7 +1,7 @@
 //! The folder for the children's temporary folders: one per process, locked while the process lives, so that the next
 //! start can tell what was left behind.
 
-use crate::files::{make_folder, remove_tree};
+use crate::{files::make_folder, tree_removal::remove_tree};
 use bifrost_domain::clock::SharedClock;
 use nix::fcntl::{Flock, FlockArg};
 use std::{
