@@ -240,14 +240,17 @@ fn ending_of(claimed: &Claimed, end: &End) -> Ending {
     };
     match end {
         End::Returned(returned) => returned_ending(returned),
-        End::Died { code, signal } => {
-            let how = match (code, signal) {
-                (_, Some(9)) => {
-                    "it was killed by signal 9, which is also how memory limits end a process".to_owned()
+        End::Died { code, signal, why } => {
+            let how = match (why, code, signal) {
+                (Some(why), _, _) => why.clone(),
+                (None, _, Some(9)) => {
+                    "it was killed (signal 9): by itself, or by the system because the machine had no memory left".to_owned()
                 }
-                (_, Some(signal)) => format!("it was ended by signal {signal}"),
-                (Some(code), None) => format!("it exited with code {code}"),
-                (None, None) => "it went away".to_owned(),
+                (None, _, Some(11)) => "it crashed in native code (signal 11)".to_owned(),
+                (None, _, Some(6)) => "it aborted in native code (signal 6)".to_owned(),
+                (None, _, Some(signal)) => format!("it was ended by signal {signal}"),
+                (None, Some(code), None) => format!("it exited with code {code}"),
+                (None, None, None) => "it went away".to_owned(),
             };
             platform(Status::Failed, "ProcessDied", format!("the process ended without a result: {how}"))
         }
@@ -339,7 +342,7 @@ mod tests {
         };
         let after = |end: End| retry_after(&claimed, &end, &ending_of(&claimed, &end)).map(|d| d.as_secs());
         assert_eq!(after(End::TimedOut), Some(3));
-        assert_eq!(after(End::Died { code: Some(1), signal: None }), Some(3));
+        assert_eq!(after(End::Died { code: Some(1), signal: None, why: None }), Some(3));
         assert_eq!(after(End::Cancelled), None);
         assert_eq!(after(End::NotStarted("no python".into())), Some(2));
         let good = Returned {

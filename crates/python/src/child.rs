@@ -92,11 +92,6 @@ impl Nursery {
     }
 
     async fn fork_one(&self, zygote: &ZygoteLink, own_uid: bool) -> Result<Child, String> {
-        let mut limits = self.limits;
-        if !own_uid {
-            // The kernel counts processes per uid: shared with the worker's user it would hit the innocent.
-            limits.processes = None;
-        }
         let lapses = self.lease.lapses();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let number = self.numbers.take();
@@ -109,7 +104,7 @@ impl Nursery {
                 .map_err(|error| format!("cannot make `{}`: {error}", folder.display()))?;
             let (socket, end) = run_socket().map_err(|error| format!("cannot make a run socket: {error}"))?;
             let (reply, answer) = oneshot::channel();
-            let fork = Fork { id, uid, temp: folder.clone(), limits, socket: end, reply };
+            let fork = Fork { id, uid, temp: folder.clone(), limits: self.limits, socket: end, reply };
             zygote.fork(fork).await?;
             let forked = tokio::time::timeout(FORK_TIMEOUT, answer)
                 .await

@@ -9,8 +9,10 @@ use crate::{
     child::{Child, Gone},
     frames::{Kind, encode},
     reuse::{Kept, Key},
+    settings::Limits,
     snapshots::Snapshot,
     talk::{Cause, Heard, Talk, Talked},
+    zygote::{Exit, Over},
 };
 use bifrost_domain::{
     execution::{Isolation, Status},
@@ -24,6 +26,9 @@ use tokio::sync::{mpsc, watch};
 
 /// A child killed this shortly before the lease ends was killed because of it: the zygote's clock may be ahead.
 const LEASE_SLACK: Duration = Duration::from_millis(500);
+/// The exit codes of a child whose own part failed (docs/worker-protocol.md).
+const CANNOT_GO_ON: i32 = 72;
+const NO_MEMORY: i32 = 73;
 
 /// One run.
 pub(crate) struct Run {
@@ -202,7 +207,7 @@ impl Run {
                 let end = self.end_of(shared, talked.heard, talked.cause, gone);
                 let exit = match gone {
                     Gone::Exited(exit) => exit,
-                    Gone::WithZygote | Gone::Stuck => crate::zygote::Exit::default(),
+                    Gone::WithZygote | Gone::Stuck => Exit::default(),
                 };
                 Ended { end, peak_memory_bytes: exit.peak_memory_bytes, cpu_seconds: exit.cpu_seconds }
             }
@@ -238,10 +243,34 @@ impl Run {
             (Heard::Broken(reason), None) => End::Protocol(reason),
             (Heard::Silence, None) => match gone {
                 Gone::Exited(_) if shared.lease.is_over(LEASE_SLACK) => End::Interrupted,
-                Gone::Exited(exit) => End::Died { code: exit.code, signal: exit.signal },
+                Gone::Exited(exit) => {
+                    let why = why(exit, &shared.settings.limits);
+                    End::Died { code: exit.code, signal: exit.signal, why }
+                }
                 Gone::WithZygote | Gone::Stuck => End::Interrupted,
             },
         }
+    }
+}
+
+/// What is known of the reason for an end without a result.
+fn why(exit: Exit, limits: &Limits) -> Option<String> {
+    let memory = limits.memory_bytes.unwrap_or_default() / (1024 * 1024);
+    match (exit.over, exit.code) {
+        (Some(Over::Memory), _) => Some(format!(
+            "its processes together used more memory than the limit of {memory} MiB (RUN_MEMORY_MB)"
+        )),
+        (Some(Over::Processes), _) => Some(format!(
+            "it had more than the limit of {} processes and threads (RUN_PROCESSES)",
+            limits.processes.unwrap_or_default()
+        )),
+        (None, Some(NO_MEMORY)) => {
+            Some(format!("it needed more memory than its limit of {memory} MiB (RUN_MEMORY_MB)"))
+        }
+        (None, Some(CANNOT_GO_ON)) => {
+            Some("the platform's part of it failed; were its files closed?".to_owned())
+        }
+        (None, _) => None,
     }
 }
 

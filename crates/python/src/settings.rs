@@ -38,14 +38,16 @@ pub struct PythonSettings {
     pub public_url: Option<String>,
 }
 
-/// Limits of one child; they travel in the `fork` message (`null`: no limit).
+/// Limits of one run; they travel in the `fork` message (`null`: no limit).
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Limits {
-    /// Data memory (heap and private mappings).
+    /// Memory: the data of one process (heap and private mappings) as the kernel counts it, and about so much for all processes of the run
+    /// together, which the zygote looks at twice a second where it may.
     pub memory_bytes: Option<u64>,
     /// Open descriptors.
     pub open_files: Option<u64>,
-    /// Processes and threads. Applied only to children with an own uid: the kernel counts per uid.
+    /// Processes and threads. The kernel counts them per uid: a run with one of its own gets no more, a run without is ended by the zygote
+    /// when it has more.
     pub processes: Option<u64>,
     /// CPU time in all.
     pub cpu_seconds: Option<u64>,

@@ -109,7 +109,8 @@ impl Supervisor {
         let own_uid = self.check_own_uid(&mut info);
         for wall in &info.walls {
             if let Some(reason) = &wall.missing {
-                tracing::warn!(wall = %wall.name, %reason, "user code runs without this wall");
+                // Said to people once, when the worker is ready.
+                tracing::debug!(wall = %wall.name, %reason, "user code runs without this wall");
             }
         }
         for package in &info.left_out {
@@ -138,7 +139,12 @@ impl Supervisor {
                 closed.display()
             ));
         }
-        wall.missing.is_none()
+        let own_uid = wall.missing.is_none();
+        if own_uid {
+            // Signals do not cross from one user to another.
+            info.walls.iter_mut().filter(|wall| wall.name == "signals").for_each(|wall| wall.missing = None);
+        }
+        own_uid
     }
 
     async fn something_new_is_imported(&mut self) {

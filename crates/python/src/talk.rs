@@ -39,6 +39,8 @@ const REQUESTS_WAITING: usize = 1024;
 const REQUEST_BYTES_WAITING: usize = 64 * 1024 * 1024;
 /// How long the rest of the stream may take after the process has ended: it is in the socket's buffer already.
 const REST: Duration = Duration::from_millis(200);
+/// How long a process may take to end after its end of the socket is closed: the kernel ends everything in its namespace in between.
+const LAST_BREATH: Duration = Duration::from_secs(2);
 
 /// Why a run has to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +143,12 @@ impl Talk<'_> {
             let (kind, payload) = match next {
                 Ok(Some(frame)) => frame,
                 // A frame that was cut off by the process's end is no breach.
-                Ok(None) | Err(FrameError::Truncated | FrameError::Socket(_)) => return Heard::Silence,
+                Ok(None) | Err(FrameError::Truncated | FrameError::Socket(_)) => {
+                    if has_ended || timeout(LAST_BREATH, grip.ended()).await.is_ok() {
+                        return Heard::Silence;
+                    }
+                    return Heard::Broken("it closed its connection to the worker and went on".to_owned());
+                }
                 Err(error) => return Heard::Broken(error.to_string()),
             };
             let event = match decode(kind, &payload, self.line_bytes) {

@@ -28,11 +28,21 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 const PROTOCOL: u32 = 1;
 
+/// A limit that all processes of a run have together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Over {
+    Memory,
+    Processes,
+}
+
 /// How a child ended, by `wait4`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Exit {
     pub code: Option<i32>,
     pub signal: Option<i32>,
+    /// The limit for which the zygote ended it.
+    pub over: Option<Over>,
     pub peak_memory_bytes: Option<i64>,
     pub cpu_seconds: Option<f64>,
 }
@@ -117,6 +127,7 @@ enum Report {
         id: u64,
         code: Option<i32>,
         signal: Option<i32>,
+        over: Option<Over>,
         peak_memory_bytes: Option<i64>,
         cpu_seconds: Option<f64>,
     },
@@ -306,9 +317,9 @@ impl Children {
                     let _nobody_waits = reply.send(Err(message));
                 }
             }
-            Report::Exited { id, code, signal, peak_memory_bytes, cpu_seconds } => {
+            Report::Exited { id, code, signal, over, peak_memory_bytes, cpu_seconds } => {
                 if let Some(sender) = self.alive.remove(&id) {
-                    sender.send_replace(Some(Exit { code, signal, peak_memory_bytes, cpu_seconds }));
+                    sender.send_replace(Some(Exit { code, signal, over, peak_memory_bytes, cpu_seconds }));
                 }
             }
             Report::Ready { .. } => tracing::warn!("the zygote said `ready` twice"),

@@ -21,7 +21,9 @@ GRANDCHILD = (
     "import time\n"
     "while stay: time.sleep(0.01)\n"
 )
-NAMES = {"pid_namespace", "mount_namespace", "own_uid", "landlock", "no_new_privs", "memory_limit"}
+NAMES = {
+    "pid_namespace", "mount_namespace", "own_uid", "landlock", "no_new_privs", "memory_limit", "memory_sum", "signals"
+}  # fmt: skip
 
 
 def sleepers(marker: str) -> list[int]:

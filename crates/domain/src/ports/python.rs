@@ -187,6 +187,8 @@ pub enum End {
         code: Option<i32>,
         /// Signal number, when one killed it.
         signal: Option<i32>,
+        /// What the platform knows of the reason: a limit that was reached.
+        why: Option<String>,
     },
     /// The wall-clock limit was reached.
     TimedOut,

@@ -24,18 +24,23 @@ from typing import Any
 from bifrost import _channel, _log, _transport
 from bifrost._masking import Mask
 
-from . import execute, kernel, output, targets
+from . import execute, kernel, limits, output, targets
 
 SAMPLE_SECONDS = 0.25
 # A sample costs the run at most this part of its time: the next one waits so many times as long as the last one took.
 SAMPLE_SHARE = 20
 # How long threads that a run left behind may go on before its result is sent.
 JOIN_SECONDS = 5.0
+# Exit codes. The platform's own part of the process has failed, and has failed for want of memory:
+CANNOT_GO_ON = 72
+NO_MEMORY = 73
 # 128 + SIGTERM, as shells report it.
 TERMINATED = 143
 
 
-def main(walls: Any, run_socket: int, zygote: int, temp: str, uid: int | None, limits: dict[str, Any]) -> None:
+def main(
+    walls: Any, run_socket: int, zygote: int, temp: str, uid: int | None, given: dict[str, Any], user_has: int
+) -> None:
     """Everything from the fork to the end of the process. Never returns."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM):
@@ -49,14 +54,14 @@ def main(walls: Any, run_socket: int, zygote: int, temp: str, uid: int | None, l
     os.dup2(first, 3, inheritable=False)
     os.dup2(second, 4, inheritable=False)
     kernel.close_from(5)
-    walls.enter(temp, uid, limits, lambda: not select.select([4], [], [], 0)[0])
+    walls.enter(temp, uid, given, user_has, lambda: not select.select([4], [], [], 0)[0])
     os.close(4)
     os.environ["HOME"] = os.environ["TMPDIR"] = temp
     tempfile.tempdir = None
     os.umask(0o077)
     os.chdir(temp)
     gc.enable()
-    Child(socket.socket(fileno=3)).serve()
+    Child(socket.socket(fileno=3), shares_user=uid is None).serve()
 
 
 def clear_environment() -> None:
@@ -115,14 +120,16 @@ _log.route_streams()
 class Child:
     """Owns the run socket: one thread reads it (and what subprocesses print), the main thread runs the calls."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, shares_user: bool) -> None:
         self.socket = sock
+        self.shares_user = shares_user
         self.channel = _channel.Channel(sock)
         self.mask = Mask()
         self.log = _log.RunLog(self.channel, self.mask)
         self.handler = _log.RunHandler(self.log)
         self.transport = _transport.RunTransport(self.channel, self.mask)
         self.pipes = output.Pipes(self.log)
+        self.reader = _channel.FrameReader()
         self.inbox: queue.SimpleQueue[execute.Run] = queue.SimpleQueue()
         self.runs: list[execute.Run] = []  # received and not ended; the first one is running
         self.loop: asyncio.AbstractEventLoop
@@ -133,6 +140,17 @@ class Child:
 
     def serve(self) -> None:
         """Runs calls until one was for this process alone, or the worker closes the socket. Never returns."""
+        self.prepare()
+        while True:
+            try:
+                self.serve_one(self.inbox.get())
+            except execute.Terminated:
+                continue  # came too late for the run that it was meant for
+            except BaseException:
+                self.give_up()
+
+    def prepare(self) -> None:
+        """Everything before the first call."""
         self.pipes.take_over()
         signal.signal(signal.SIGTERM, self.terminated)
         # Behind the walls; what follows is done while the worker makes up its mind.
@@ -150,11 +168,6 @@ class Child:
         threading.Thread(target=self.listen, name="bifrost-io", daemon=True).start()
         self.threads = threading.active_count()
         self.begin()
-        while True:
-            try:
-                self.serve_one(self.inbox.get())
-            except execute.Terminated:
-                continue  # came too late for the run that it was meant for
 
     def serve_one(self, run: execute.Run) -> None:
         """One call, from its frame to its result."""
@@ -166,6 +179,9 @@ class Child:
         _log.install(self.handler)
         execution = execute.Execution(run, self.log, self.channel, self.mask, self.loop)
         run.execution = execution
+        if self.shares_user:
+            limits.cap_user()
+            self.shares_user = False  # once: what is lowered cannot be raised again
         outcome = execution.run()
         if threading.active_count() - execution.is_in_thread() > self.threads:
             self.join_threads(run, execution)
@@ -273,42 +289,57 @@ class Child:
 
     def listen(self) -> None:
         """The reading thread."""
+        try:
+            while True:
+                try:
+                    self.listen_on()
+                except MemoryError:
+                    # The function's data leaves nothing for this thread either; the function itself is about to hear of it.
+                    limits.give_room()
+                    time.sleep(0.05)
+        except BaseException:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """The platform's own part of this process has failed. Never returns."""
+        code = NO_MEMORY if isinstance(sys.exc_info()[1], MemoryError) else CANNOT_GO_ON
+        try:
+            limits.give_room()
+            self.log.emit("TRACEBACK", "the child cannot go on\n" + traceback.format_exc())
+        finally:
+            os._exit(code)
+
+    def listen_on(self) -> None:
+        """Reads until something fails."""
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
         for descriptor in self.pipes.readers:
             poll.register(descriptor, select.POLLIN)
-        reader = _channel.FrameReader()
         own = self.socket.fileno()
         next_sample = 0.0
-        try:
-            while True:
-                timeout = None
-                if self.runs:
-                    now = time.monotonic()
-                    if now >= next_sample:
-                        wait = SAMPLE_SECONDS
-                        if next_sample and self.runs:
-                            self.sample()
-                            begun, now = now, time.monotonic()
-                            wait = max(wait, (now - begun) * SAMPLE_SHARE)
-                        next_sample = now + wait
-                    timeout = (next_sample - now) * 1000
-                else:
-                    next_sample = 0.0
-                for descriptor, _ in poll.poll(timeout):
-                    if descriptor != own:
-                        self.pipes.read(descriptor)
-                        continue
-                    data = self.socket.recv(262144)
-                    if not data:
-                        os._exit(0)  # the worker is gone: nobody would read a result
-                    for kind, payload in reader.feed(data):
-                        self.frame(kind, json.loads(payload))
-        except BaseException:
-            try:
-                self.log.emit("TRACEBACK", "the child cannot go on\n" + traceback.format_exc())
-            finally:
-                os._exit(72)
+        while True:
+            timeout = None
+            if self.runs:
+                now = time.monotonic()
+                if now >= next_sample:
+                    wait = SAMPLE_SECONDS
+                    if next_sample and self.runs:
+                        self.sample()
+                        begun, now = now, time.monotonic()
+                        wait = max(wait, (now - begun) * SAMPLE_SHARE)
+                    next_sample = now + wait
+                timeout = (next_sample - now) * 1000
+            else:
+                next_sample = 0.0
+            for descriptor, _ in poll.poll(timeout):
+                if descriptor != own:
+                    self.pipes.read(descriptor)
+                    continue
+                data = self.socket.recv(262144)
+                if not data:
+                    os._exit(0)  # the worker is gone: nobody would read a result
+                for kind, payload in self.reader.feed(data):
+                    self.frame(kind, json.loads(payload))
 
     def sample(self) -> None:
         """Sends what changed among the running function's variables."""
@@ -368,7 +399,7 @@ def _empty(folder: str) -> bool:
                     shutil.rmtree(entry.path)
                 else:
                     os.unlink(entry.path)
-    except OSError:
+    except (OSError, RecursionError):  # closed, or nested too deep
         return False
     return True
 

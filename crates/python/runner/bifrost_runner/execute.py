@@ -21,7 +21,7 @@ from bifrost._json import clean_text
 from bifrost._log import RunLog
 from bifrost._masking import Mask
 
-from . import binding, targets, variables
+from . import binding, limits, targets, variables
 from .outcome import Outcome
 
 SETTLE_SECONDS = 0.5
@@ -138,6 +138,8 @@ class Execution:
             except (asyncio.CancelledError, Terminated) as error:
                 self.cancelled(error, outcome)
             except BaseException as error:
+                if isinstance(error, MemoryError):
+                    limits.give_room()
                 outcome.raised(error, run.workspace)
                 self.failed_frame(error)
             if run.cancel_reason is not None:

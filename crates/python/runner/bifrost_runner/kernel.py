@@ -11,6 +11,7 @@ CLONE_NEWNS = 0x00020000
 CLONE_NEWPID = 0x20000000
 
 _PR_SET_PDEATHSIG = 1
+_PR_GET_DUMPABLE = 3
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -52,6 +53,20 @@ def set_dumpable(dumpable: bool) -> None:
 def set_child_subreaper() -> None:
     """Orphaned descendants become children of this process."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1, "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def prefer_to_kill() -> None:
+    """When the machine has no memory left, this process and all that come from it go before others."""
+    dumpable = _check(_libc.prctl(_PR_GET_DUMPABLE, _long(0), _long(0), _long(0), _long(0)), "prctl(PR_GET_DUMPABLE)")
+    # The file of a process that is not dumpable belongs to root.
+    set_dumpable(True)
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")
+    except OSError:
+        pass  # a /proc that may not be written: the kernel chooses by size alone
+    finally:
+        set_dumpable(dumpable == 1)
 
 
 def die_with_parent(signal: int) -> None:
@@ -125,7 +140,9 @@ _OF_FILES = _FS_EXECUTE | _FS_WRITE_FILE | _FS_READ_FILE | _FS_TRUNCATE | _FS_IO
 # Access rights known to each version of landlock; a kernel refuses rights that it does not know.
 _KNOWN = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
 _RULE = struct.Struct("=Qi")
-_SCOPE_ALL = 3  # abstract sockets and signals, from version 6 on
+# From this version on abstract sockets and signals do not leave the ruleset's processes.
+LANDLOCK_SCOPES = 6
+_SCOPE_ALL = 3
 
 
 def landlock_version() -> int:
@@ -150,8 +167,8 @@ def landlock(rules: list[Beneath], version: int) -> None:
     What does not exist is passed over. ``no_new_privileges`` must have been called.
     """
     known = _KNOWN.get(version, (1 << 16) - 1)
-    attributes = struct.pack("=QQQ", known, 0, _SCOPE_ALL if version >= 6 else 0)
-    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    attributes = struct.pack("=QQQ", known, 0, _SCOPE_ALL if version >= LANDLOCK_SCOPES else 0)
+    size = 24 if version >= LANDLOCK_SCOPES else 16 if version >= 4 else 8
     ruleset = _check(
         _syscall(_long(_NR_LANDLOCK_CREATE), ctypes.c_char_p(attributes), _long(size), _long(0)),
         "landlock_create_ruleset",

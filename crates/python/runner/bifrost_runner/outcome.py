@@ -15,6 +15,8 @@ from bifrost._log import RunLog
 from bifrost._masking import Mask
 from bifrost._tracebacks import MAX_TRACEBACK, cut, format_error, hide
 
+from . import limits
+
 GENERIC = "An error occurred during execution"
 MAX_FRAME = 64 * 1024 * 1024
 MAX_ERROR = 16_384
@@ -54,8 +56,13 @@ class Outcome:
         """Makes this the failure that ``error`` is."""
         meant = _meant(error)
         message = _text_of(meant)
-        shown = isinstance(meant, WorkflowError) and meant.for_everybody
-        self.fail(type(meant).__name__, message, message if shown else GENERIC)
+        limit = limits.explain(meant)
+        if limit is not None:
+            # Which limit it was is no secret: whoever started the run reads it, too.
+            self.fail(type(meant).__name__, f"{limit}: {message}", limit)
+        else:
+            shown = isinstance(meant, WorkflowError) and meant.for_everybody
+            self.fail(type(meant).__name__, message, message if shown else GENERIC)
         self.traceback = format_error(error, workspace)
 
     def send(self, channel: _channel.Channel, log: RunLog, mask: Mask) -> None:
@@ -111,6 +118,10 @@ class Outcome:
             data, notes = encode(self.value, mask)
         except NotSerializable as error:
             self.fail("ResultNotSerializable", f"the result cannot be stored as JSON: {error}")
+            return b"null"
+        except MemoryError as error:
+            limits.give_room()
+            self.fail("MemoryError", f"the result cannot be made JSON: {limits.explain(error) or 'no memory is left'}")
             return b"null"
         if len(data) > self.result_bytes:
             self.fail(

@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from . import child, kernel
+from . import child, kernel, limits as run_limits, watch
 from .walls import Walls
 
 CONTROL = 3
@@ -34,6 +34,13 @@ class Supervisor:
         self.control.setblocking(False)
         self.children: dict[int, int] = {}  # pid to id
         self.pids: dict[int, int] = {}  # id to pid
+        self.limits: dict[int, dict[str, Any]] = {}  # by pid
+        self.shared: set[int] = set()  # pids of children that share their user with the worker
+        self.over: dict[int, str] = {}  # pid to the limit for which it was ended
+        self.next_look = 0.0
+        self.next_count = 0.0
+        self.user_has = watch.threads_of(os.geteuid())
+        self.unswept = False  # orphans were left when the time for a sweep was over
         self.outgoing: collections.deque[tuple[bytes, int | None]] = collections.deque()
         self.lease_end: float | None = None
         self.lease_lost = False
@@ -79,10 +86,7 @@ class Supervisor:
         poll.register(self.wake_reader, select.POLLIN)
         while True:
             poll.register(self.control, select.POLLIN | (select.POLLOUT if self.outgoing else 0))
-            timeout = None
-            if self.lease_end is not None:
-                timeout = max(0, int((self.lease_end - time.monotonic()) * 1000) + 1)
-            events = dict(poll.poll(timeout))
+            events = dict(poll.poll(self.pause()))
             if self.lease_end is not None and time.monotonic() >= self.lease_end:
                 self.lease_end = None
                 self.lease_lost = True
@@ -93,11 +97,61 @@ class Supervisor:
                 except BlockingIOError:
                     pass
                 self.reap()
+            if self.children and time.monotonic() >= self.next_look:
+                self.look()
             state = events.get(CONTROL, 0)
             if state & select.POLLOUT:
                 self.flush()
             if state & (select.POLLIN | select.POLLHUP | select.POLLERR) and not self.receive():
                 return
+
+    def pause(self) -> int | None:
+        """How long nothing has to be done by itself, in milliseconds."""
+        times = [] if self.lease_end is None else [self.lease_end]
+        if self.children:
+            times.append(self.next_look)
+        return max(0, int((min(times) - time.monotonic()) * 1000) + 1) if times else None
+
+    def look(self) -> None:
+        """Ends the runs that use more than they may, all their processes together."""
+        begun = time.monotonic()
+        if self.shared and begun >= self.next_count:
+            self.count_user()
+        for pid, limits in list(self.limits.items()):
+            members = watch.family(pid)
+            over = watch.exceeded(members, limits, pid in self.shared)
+            if over is not None:
+                self.over.setdefault(pid, over)
+                if self.has_no_namespaces():
+                    watch.end(members)
+                self.kill(self.children[pid], signal.SIGKILL)
+        if self.has_no_namespaces():
+            self.thin_out()
+        # A machine in trouble is slow to look at: the lease and the worker go first.
+        now = time.monotonic()
+        self.next_look = now + max(watch.PERIOD, (now - begun) * 4)
+
+    def count_user(self) -> None:
+        """Keeps what runs without a user of their own may begin close to what the worker's user has now."""
+        self.user_has = watch.threads_of(os.geteuid())
+        self.next_count = time.monotonic() + watch.COUNT_PERIOD
+        for pid in self.shared:
+            processes = self.limits[pid].get("processes")
+            try:
+                if processes is not None:
+                    run_limits.soft_processes(pid, self.user_has, int(processes))
+            except (OSError, ValueError):
+                continue  # it has ended
+
+    def thin_out(self) -> None:
+        """Ends orphans that no run can be asked about any more, when they are more than one run may have."""
+        most = min((limits["processes"] for limits in self.limits.values() if limits.get("processes")), default=None)
+        if self.unswept or (most is not None and len(self.orphans()) > most):
+            self.sweep()
+
+    def has_no_namespaces(self) -> bool:
+        """Whether runs are not the first processes of namespaces of their own, which would end with them."""
+        return self.walls.found.get("pid_namespace") is not True
 
     def receive(self) -> bool:
         """Handles every packet that is there; false when the worker is gone or wants an end."""
@@ -158,13 +212,16 @@ class Supervisor:
             self.walls.after_fork()
         self.children[pid] = number
         self.pids[number] = pid
+        self.limits[pid] = limits
+        if uid is None:
+            self.shared.add(pid)
         self.send({"type": "forked", "id": number, "pid": pid}, os.pidfd_open(pid))
 
     def become_child(self, run_socket: int, temp: str, uid: int | None, limits: dict[str, Any]) -> None:
         """The fresh child: never returns."""
         try:
             self.control.detach()
-            child.main(self.walls, run_socket, self.own_pid, temp, uid, limits)
+            child.main(self.walls, run_socket, self.own_pid, temp, uid, limits, self.user_has)
         except BaseException as error:
             try:
                 line = f"a child could not be set up: {type(error).__name__}: {error}\n"
@@ -189,7 +246,7 @@ class Supervisor:
 
     def kill_session(self, pid: int) -> None:
         """Without a PID namespace: ends what is in the run's process group."""
-        if self.walls.found.get("pid_namespace") is not True:
+        if self.has_no_namespaces():
             try:
                 os.killpg(pid, signal.SIGKILL)
             except OSError:
@@ -218,8 +275,9 @@ class Supervisor:
         number = self.children.pop(pid, None)
         if number is None:
             return  # an orphan that was swept
-        del self.pids[number]
-        if self.walls.found.get("pid_namespace") is not True:
+        del self.pids[number], self.limits[pid]
+        self.shared.discard(pid)
+        if self.has_no_namespaces():
             self.kill_session(pid)
             self.sweep()
         code = os.waitstatus_to_exitcode(status)
@@ -229,24 +287,31 @@ class Supervisor:
                 "id": number,
                 "code": code if code >= 0 else None,
                 "signal": -code if code < 0 else None,
+                "over": self.over.pop(pid, None),
                 "peak_memory_bytes": usage.ru_maxrss * 1024,
                 "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 6),
             }
         )
 
+    def orphans(self) -> list[int]:
+        """Processes that were re-parented to the zygote and belong to no session of a living child."""
+        return [pid for pid in _children() if pid not in self.children and _session(pid) not in self.children]
+
     def sweep(self) -> None:
-        """Ends orphans (re-parented to the zygote) that belong to no session of a living child."""
+        """Ends orphans with all that comes from them."""
         deadline = time.monotonic() + SWEEP_SECONDS
-        while time.monotonic() < deadline:
-            orphans = [pid for pid in _children() if pid not in self.children and _session(pid) not in self.children]
-            if not orphans:
-                return
-            for pid in orphans:
+        while orphans := self.orphans():
+            if time.monotonic() >= deadline:
+                break
+            for orphan in orphans:
+                watch.end(watch.family(orphan))
+            time.sleep(0.001)
+            for orphan in orphans:
                 try:
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
+                    os.waitpid(orphan, os.WNOHANG)
                 except OSError:
                     pass
+        self.unswept = bool(orphans)
 
     def send(self, message: dict[str, Any], descriptor: int | None = None) -> None:
         """Queues a packet, and the descriptor that goes with it (closed once it is sent)."""

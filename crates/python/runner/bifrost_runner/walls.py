@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any, Callable
 
-from . import kernel
+from . import kernel, limits as run_limits, watch
 
 PROBE_UID = 60000
 PROBE_SECONDS = 10.0
@@ -19,13 +19,6 @@ _SYSTEM = (
     "/run/systemd/resolve", "/run/resolvconf", "/run/nscd",
 )  # fmt: skip
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts")
-_LIMITS = (
-    ("memory_bytes", resource.RLIMIT_DATA),
-    ("open_files", resource.RLIMIT_NOFILE),
-    ("processes", resource.RLIMIT_NPROC),
-    ("cpu_seconds", resource.RLIMIT_CPU),
-    ("file_size_bytes", resource.RLIMIT_FSIZE),
-)
 
 
 class Walls:
@@ -61,6 +54,8 @@ class Walls:
         found["landlock"] = attempt(self._try_landlock)
         found["no_new_privs"] = attempt(kernel.no_new_privileges)
         found["memory_limit"] = attempt(_try_memory)
+        found["memory_sum"] = attempt(lambda: _try_memory_sum(found["own_uid"] is True))
+        found["signals"] = attempt(self._try_signals)
         if found["landlock"] is True:
             self.landlock_version = kernel.landlock_version()
             hidden = os.path.dirname(self.snapshots) if self.snapshots else None
@@ -84,9 +79,12 @@ class Walls:
         if self.found.get("pid_namespace") is True:
             kernel.setns(self.namespace, kernel.CLONE_NEWPID)
 
-    def enter(self, temp: str, uid: int | None, limits: dict[str, Any], alive: Callable[[], bool]) -> None:
+    def enter(
+        self, temp: str, uid: int | None, limits: dict[str, Any], user_has: int, alive: Callable[[], bool]
+    ) -> None:
         """Puts this fresh child behind the walls. The order matters (docs/worker-protocol.md)."""
-        set_limits(limits)
+        kernel.prefer_to_kill()
+        run_limits.apply(limits, user_has if uid is None else None)
         writable = [temp]
         if self.found.get("mount_namespace") is True:
             kernel.private_mounts()
@@ -143,6 +141,12 @@ class Walls:
         if reason:
             raise OSError(reason.decode("utf-8", "replace"))
 
+    def _try_signals(self) -> None:
+        if self.found["pid_namespace"] is not True and (
+            self.found["landlock"] is not True or kernel.landlock_version() < kernel.LANDLOCK_SCOPES
+        ):
+            raise OSError("needs a PID namespace, a user of its own, or landlock 6 (Linux 6.12)")
+
     def _try_uid(self) -> None:
         missing = kernel.missing_capabilities()
         if missing:
@@ -167,18 +171,6 @@ class Walls:
         except PermissionError:
             return
         raise OSError("a forbidden folder can still be listed")
-
-
-def set_limits(limits: dict[str, Any]) -> None:
-    """Sets the limits that are given, never above what the worker itself has."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for name, number in _LIMITS:
-        value = limits.get(name)
-        if value is None:
-            continue
-        hard = resource.getrlimit(number)[1]
-        value = int(value) if hard == resource.RLIM_INFINITY else min(int(value), hard)
-        resource.setrlimit(number, (value, value))
 
 
 def become(uid: int) -> None:
@@ -229,6 +221,28 @@ def _try_memory() -> None:
     except MemoryError:
         return
     raise OSError("memory beyond the limit was given")
+
+
+def _try_memory_sum(own_uid: bool) -> None:
+    """Whether the memory of a run's processes can be counted together, as the zygote would have to."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        if own_uid:
+            become(PROBE_UID)
+        kernel.set_dumpable(own_uid)
+        os.write(writer, b"+")
+        time.sleep(PROBE_SECONDS)
+        os._exit(0)
+    os.close(writer)
+    os.read(reader, 1)
+    try:
+        watch.can_share(pid)
+    except PermissionError:
+        raise OSError("the worker may not read what other processes use (root may)") from None
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def _prefixes() -> list[str]:

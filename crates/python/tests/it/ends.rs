@@ -131,11 +131,11 @@ except asyncio.CancelledError:
 async fn a_process_that_exits_or_is_killed_says_how_and_keeps_its_lines() {
     let world = World::new().await;
     let ran = world.run(code("import os\nprint('last words')\nos._exit(7)")).await;
-    assert_eq!(ran.end, End::Died { code: Some(7), signal: None });
+    assert_eq!(ran.end, End::Died { code: Some(7), signal: None, why: None });
     assert_eq!(ran.messages(), ["last words"]);
 
     let ran = world.run(code("import ctypes\nprint('one')\nctypes.string_at(0)")).await;
-    assert_eq!(ran.end, End::Died { code: None, signal: Some(11) });
+    assert_eq!(ran.end, End::Died { code: None, signal: Some(11), why: None });
     assert_eq!(ran.messages(), ["one"]);
     // The runtime is as well as before.
     assert_eq!(world.run(file("noop", json!({}))).await.result(), json!({"ok": true}));

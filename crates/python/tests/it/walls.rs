@@ -5,8 +5,16 @@ use bifrost_domain::ports::python::PythonRuntime;
 use serde_json::json;
 use std::{fs, os::unix::fs::PermissionsExt};
 
-const KNOWN: [&str; 6] =
-    ["landlock", "memory_limit", "mount_namespace", "no_new_privs", "own_uid", "pid_namespace"];
+const KNOWN: [&str; 8] = [
+    "landlock",
+    "memory_limit",
+    "memory_sum",
+    "mount_namespace",
+    "no_new_privs",
+    "own_uid",
+    "pid_namespace",
+    "signals",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_wall_is_told() {

@@ -1,0 +1,103 @@
+"""What a run uses with all its processes together.
+
+The kernel's limits count one process (memory), or all that one user has (processes). The zygote looks at each run's family now and then,
+and ends a run that is past its limits: nothing here is exact to the byte or the moment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+PERIOD = 0.5
+# How often it is counted what the worker's user has in all.
+COUNT_PERIOD = 5.0
+# A process at its own limit gets a MemoryError, which says more than being ended: only what is clearly past it is ended here.
+_SLACK = 64 << 20
+
+
+def family(pid: int) -> list[tuple[int, int]]:
+    """``pid`` and all its descendants that are alive, each with its number of threads."""
+    found = []
+    waiting = [pid]
+    while waiting:
+        one = waiting.pop()
+        try:
+            threads = os.listdir(f"/proc/{one}/task")
+        except OSError:
+            continue
+        found.append((one, len(threads)))
+        for thread in threads:
+            try:
+                with open(f"/proc/{one}/task/{thread}/children", "rb", buffering=0) as file:
+                    waiting += map(int, file.readall().split())
+            except (OSError, ValueError):
+                continue
+    return found
+
+
+def exceeded(members: list[tuple[int, int]], limits: dict[str, Any], counts_processes: bool) -> str | None:
+    """Which limit a run with this family is past: ``processes``, ``memory`` or none."""
+    most = limits.get("processes")
+    if counts_processes and most is not None and sum(threads for _, threads in members) > int(most):
+        return "processes"
+    most = limits.get("memory_bytes")
+    if most is not None and uses_more([one for one, _ in members], int(most) + _SLACK):
+        return "memory"
+    return None
+
+
+def end(members: list[tuple[int, int]]) -> None:
+    """Ends all of them. They are stopped before the first is ended: none of them begins another one meanwhile."""
+    for which in (signal.SIGSTOP, signal.SIGKILL):
+        for pid, _ in members:
+            try:
+                os.kill(pid, which)
+            except OSError:
+                continue
+
+
+def threads_of(user: int) -> int:
+    """How many processes and threads a user has on this machine, as far as they can be seen."""
+    count = 0
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.stat(f"/proc/{name}/task").st_uid == user:
+                count += len(os.listdir(f"/proc/{name}/task"))
+        except OSError:
+            continue
+    return count
+
+
+def uses_more(pids: list[int], most: int) -> bool:
+    """Whether these processes hold more memory of their own than ``most``."""
+    if sum(map(_held, pids)) <= most:
+        return False
+    # What forked processes still share with each other was counted for each of them.
+    return len(pids) == 1 or sum(map(_share, pids)) > most
+
+
+def _held(pid: int) -> int:
+    return _sum(f"/proc/{pid}/status", (b"RssAnon:", b"RssShmem:"))
+
+
+def _share(pid: int) -> int:
+    """As much of what it holds as falls to this process; 0 when this may not be read."""
+    return _sum(f"/proc/{pid}/smaps_rollup", (b"Pss_Anon:", b"Pss_Shmem:"))
+
+
+def can_share(pid: int) -> None:
+    """Raises when the shares of a process cannot be read."""
+    with open(f"/proc/{pid}/smaps_rollup", "rb", buffering=0) as file:
+        if b"Pss_Anon:" not in file.readall():
+            raise OSError("the kernel does not tell what processes share (Linux 5.9 does)")
+
+
+def _sum(path: str, names: tuple[bytes, ...]) -> int:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            lines = file.readall().splitlines()
+    except OSError:
+        return 0  # it has ended
+    return sum(int(line.split()[1]) for line in lines if line.startswith(names)) << 10

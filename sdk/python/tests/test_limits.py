@@ -1,0 +1,112 @@
+"""Limits of a run, as its author meets them: an error that names the limit, or an end with the reason beside it."""
+
+from __future__ import annotations
+
+import os
+import unittest
+from typing import Any
+
+from .worker import Child, Folders, Zygote
+
+MIB = 1 << 20
+SHARED = "import mmap\nkept = []\nfor _ in range(64):\n    part = mmap.mmap(-1, 4 << 20)\n    part.write(b'x' * (4 << 20))\n    kept.append(part)\nimport time\ntime.sleep(60)"
+FAMILY = "import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        data = bytearray({size} << 20)\n        time.sleep(60)\ntime.sleep({stay})\nreturn 'done'"
+
+
+class Limits(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folders = Folders()
+        self.addCleanup(self.folders.remove)
+        self.zygote = Zygote(self.folders)
+        self.addCleanup(self.zygote.close)
+
+    def begin(self, source: str, **limits: int) -> Child:
+        child = self.zygote.fork({"memory_bytes": 256 * MIB, "processes": 64, **limits})
+        self.addCleanup(child.close)
+        child.code(source)
+        return child
+
+    def end(self, source: str, **limits: int) -> dict[str, Any]:
+        return self.begin(source, **limits).result()
+
+    def over(self, source: str, **limits: int) -> str | None:
+        child = self.begin(source, **limits)
+        child.drain()
+        return child.exited()["over"]
+
+    def test_a_limit_that_is_reached_is_named(self) -> None:
+        cases = (
+            ("data = bytearray(100 << 30)", "MemoryError", "96 MiB (RUN_MEMORY_MB)"),
+            ("data = []\nwhile True: data.append(bytearray(1 << 20))", "MemoryError", "96 MiB (RUN_MEMORY_MB)"),
+            ("data = []\nwhile True: data.append(str(len(data)) * 9)", "MemoryError", "96 MiB (RUN_MEMORY_MB)"),
+            ("return [str(number) * 10 for number in range(420_000)]", "MemoryError", "96 MiB (RUN_MEMORY_MB)"),
+            ("data = [open('/dev/null') for _ in range(100)]", "OSError", "64 open files (RUN_OPEN_FILES)"),
+            ("file = open('x', 'wb')\nwhile True: file.write(bytes(1 << 20))", "OSError", "a file of a run may have 4 MiB"),
+        )
+        for source, kind, text in cases:
+            result = self.end(source, memory_bytes=96 * MIB, open_files=64, file_size_bytes=4 * MIB)
+            self.assertEqual((result["status"], result["error_type"]), ("Failed", kind), result)
+            self.assertIn(text, result["error_message"])
+            if "cannot be made JSON" not in result["error_message"]:
+                self.assertIn(text, result["user_message"], "whoever started it may read it, too")
+
+    def test_the_same_errors_for_other_reasons_are_left_as_they_are(self) -> None:
+        cases = (
+            ("import socket\na, b = socket.socketpair()\na.setblocking(False)\na.recv(1)", "Resource temporarily unavailable"),
+            ("raise OSError(22, 'Invalid argument')", "Invalid argument"),
+            ("raise RuntimeError('out of luck')", "out of luck"),
+        )
+        for source, text in cases:
+            result = self.end(source)
+            self.assertIn(text, result["error_message"])
+            self.assertNotIn("limit", result["error_message"])
+            self.assertNotIn("limit", result["user_message"])
+
+    def test_memory_that_was_missed_can_be_used_again(self) -> None:
+        result = self.end(
+            "data = []\ntry:\n    while True: data.append(bytearray(1 << 16))\nexcept MemoryError: data = None\nreturn 'went on'"
+        )
+        self.assertEqual((result["status"], result["result"]), ("Success", "went on"))
+
+    def test_processes_of_a_run_that_shares_its_user(self) -> None:
+        bomb = "import os, time\nfor _ in range(100):\n    if os.fork() == 0: time.sleep(60)\ntime.sleep(60)"
+        self.assertEqual(self.over(bomb, processes=20), "processes")
+        # Each in a session of its own, and without a parent that lives.
+        daemons = (
+            "import os, time\nfor _ in range(100):\n    if os.fork() == 0:\n        os.setsid()\n"
+            "        if os.fork() == 0: time.sleep(60)\n        os._exit(0)\ntime.sleep(1.5)\nreturn 'done'"
+        )
+        child = self.begin(daemons, processes=20)
+        child.drain()
+        child.exited()
+        left = [name for name in os.listdir("/proc") if name.isdigit() and self.is_ours(name)]
+        self.assertEqual(left, [])
+        self.assertEqual(self.end("return 1")["result"], 1)
+
+    def is_ours(self, pid: str) -> bool:
+        try:
+            return os.readlink(f"/proc/{pid}/cwd").startswith(str(self.folders.root / "temp"))
+        except OSError:
+            return False
+
+    def test_memory_that_no_limit_of_the_kernel_counts(self) -> None:
+        self.assertEqual(self.over(SHARED, memory_bytes=64 * MIB), "memory")
+
+    def test_memory_of_all_processes_together(self) -> None:
+        child = self.begin(FAMILY.format(size=100, stay=60), memory_bytes=150 * MIB)
+        if self.zygote.ready["walls"]["memory_sum"] is True:
+            child.drain()
+            self.assertEqual(child.exited()["over"], "memory")
+        else:
+            self.assertGreater(len(self.zygote.ready["walls"]["memory_sum"]), 0)
+
+    def test_what_forked_processes_share_counts_once(self) -> None:
+        source = "data = bytearray(100 << 20)\n" + FAMILY.format(size=1, stay=1.2)
+        self.assertEqual(self.end(source, memory_bytes=150 * MIB)["result"], "done")
+
+    def test_runs_go_first_when_the_machine_has_no_memory_left(self) -> None:
+        self.assertEqual(self.end("return open('/proc/self/oom_score_adj').read().strip()")["result"], "1000")
+
+
+if __name__ == "__main__":
+    unittest.main()
