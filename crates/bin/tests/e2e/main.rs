@@ -16,6 +16,7 @@ mod connections;
 mod doctor;
 mod examples;
 mod health;
+mod hostile;
 mod input;
 mod large;
 mod live;

@@ -87,7 +87,9 @@ class Supervisor:
         while True:
             poll.register(self.control, select.POLLIN | (select.POLLOUT if self.outgoing else 0))
             events = dict(poll.poll(self.pause()))
-            if self.lease_end is not None and time.monotonic() >= self.lease_end:
+            if self.lease_is_over() and not self.receive():
+                return
+            if self.lease_is_over():
                 self.lease_end = None
                 self.lease_lost = True
                 self.kill_all()
@@ -105,6 +107,10 @@ class Supervisor:
             if state & (select.POLLIN | select.POLLHUP | select.POLLERR) and not self.receive():
                 return
 
+    def lease_is_over(self) -> bool:
+        """Whether its end is reached; a renewal may wait unread when this process had no processor for a while."""
+        return self.lease_end is not None and time.monotonic() >= self.lease_end
+
     def pause(self) -> int | None:
         """How long nothing has to be done by itself, in milliseconds."""
         times = [] if self.lease_end is None else [self.lease_end]
@@ -118,7 +124,7 @@ class Supervisor:
         if self.shared and begun >= self.next_count:
             self.count_user()
         for pid, limits in list(self.limits.items()):
-            members = watch.family(pid)
+            members = watch.family(pid, int(limits.get("processes") or watch.MOST))
             over = watch.exceeded(members, limits, pid in self.shared)
             if over is not None:
                 self.over.setdefault(pid, over)

@@ -13,21 +13,28 @@ from typing import Any
 PERIOD = 0.5
 # How often it is counted what the worker's user has in all.
 COUNT_PERIOD = 5.0
+# Processes and threads of one family that are looked at.
+MOST = 4096
 # A process at its own limit gets a MemoryError, which says more than being ended: only what is clearly past it is ended here.
 _SLACK = 64 << 20
 
 
-def family(pid: int) -> list[tuple[int, int]]:
-    """``pid`` and all its descendants that are alive, each with its number of threads."""
-    found = []
+def family(pid: int, enough: int = MOST) -> list[tuple[int, int]]:
+    """``pid`` and all its descendants that are alive, each with its number of threads; not many more than are ``enough``.
+
+    Whoever begins processes faster than they are listed would never be listed whole.
+    """
+    found: list[tuple[int, int]] = []
+    threads_found = 0
     waiting = [pid]
-    while waiting:
+    while waiting and threads_found <= enough:
         one = waiting.pop()
         try:
             threads = os.listdir(f"/proc/{one}/task")
         except OSError:
             continue
         found.append((one, len(threads)))
+        threads_found += len(threads)
         for thread in threads:
             try:
                 with open(f"/proc/{one}/task/{thread}/children", "rb", buffering=0) as file:

@@ -21,7 +21,7 @@ pub(crate) use client::{Client, Reply, base64};
 pub(crate) use door::Door;
 pub(crate) use live::{Heard, Live, Refused};
 pub(crate) use member::member_who_may_run;
-pub(crate) use process::{Process, command};
+pub(crate) use process::{BIFROST, Process, command};
 pub(crate) use proxy::Proxy;
 pub(crate) use seen::processes;
 pub(crate) use servers::Servers;

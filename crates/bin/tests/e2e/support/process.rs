@@ -26,11 +26,19 @@ fn bare_environment() -> Vec<(String, String)> {
         .collect()
 }
 
+/// The program that runs everything in one process.
+pub(crate) const BIFROST: &str = env!("CARGO_BIN_EXE_bifrost");
+
 /// A program with these arguments and variables, and nothing else; its output is piped.
 pub(crate) fn command(path: &str, arguments: &[&str], variables: &[(String, String)]) -> Command {
     let mut command = Command::new(path);
+    command.args(arguments);
+    prepared(command, variables)
+}
+
+/// The same for a command that is made up already.
+fn prepared(mut command: Command, variables: &[(String, String)]) -> Command {
     command
-        .args(arguments)
         .env_clear()
         .envs(bare_environment())
         .envs(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())))
@@ -57,7 +65,7 @@ impl Process {
     /// Starts `program` by the command line `by`, which it is the end of; empty: by itself.
     pub(crate) fn start_by(by: &[String], program: &str, settings: &[(String, String)]) -> Self {
         let (path, arguments): (&str, &[&str]) = match program {
-            "bifrost" => (env!("CARGO_BIN_EXE_bifrost"), &["dev"]),
+            "bifrost" => (BIFROST, &["dev"]),
             "bifrost-api" => (env!("CARGO_BIN_EXE_bifrost-api"), &[]),
             "bifrost-jobs" => (env!("CARGO_BIN_EXE_bifrost-jobs"), &[]),
             other => panic!("there is no program {other}"),
@@ -69,8 +77,16 @@ impl Process {
 
     /// Starts any program with these arguments and variables.
     pub(crate) fn spawn(name: &str, path: &str, arguments: &[&str], variables: &[(String, String)]) -> Self {
-        let mut child =
-            command(path, arguments, variables).kill_on_drop(true).spawn().expect("the program starts");
+        Self::watch(name, command(path, arguments, variables))
+    }
+
+    /// Starts `command`, in which `program` is run, with these settings.
+    pub(crate) fn launch(program: &str, command: Command, settings: &[(String, String)]) -> Self {
+        Self::watch(program, prepared(command, settings))
+    }
+
+    fn watch(name: &str, mut command: Command) -> Self {
+        let mut child = command.kill_on_drop(true).spawn().expect("the program starts");
         let pid = Pid::from_raw(i32::try_from(child.id().expect("a pid")).expect("a pid"));
         let said = Arc::new(Mutex::new(Vec::new()));
         listen(child.stderr.take().expect("piped"), said.clone());

@@ -13,6 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 use tempfile::TempDir;
+use tokio::process::Command;
+
+/// Makes a command for a world's folder.
+type Launch = Box<dyn Fn(&Path) -> Command>;
 
 /// How Bifrost is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,7 @@ const FILES: &[(&str, &str)] = &[
     ("basics.py", include_str!("../workspace/basics.py")),
     ("people/style_a.py", include_str!("../workspace/style_a.py")),
     ("misbehaving.py", include_str!("../workspace/misbehaving.py")),
+    ("hostile.py", include_str!("../workspace/hostile.py")),
 ];
 
 /// What a test runs in.
@@ -42,6 +47,8 @@ pub(crate) struct World {
     prefix: String,
     settings: Vec<(String, String)>,
     started_by: Vec<String>,
+    /// In embedded mode: what the program is started with instead of plainly.
+    launch: Option<Launch>,
     /// `bifrost dev`, or `bifrost-api`.
     pub(crate) api: Option<Process>,
     /// Further replicas of `bifrost-api`.
@@ -76,6 +83,7 @@ impl World {
             prefix,
             settings: Vec::new(),
             started_by: Vec::new(),
+            launch: None,
             api: None,
             replicas: Vec::new(),
             jobs: Vec::new(),
@@ -103,6 +111,12 @@ impl World {
     /// Every process is started by this command line, which its own is the end of.
     pub(crate) fn started_by(mut self, words: &[&str]) -> Self {
         self.started_by = words.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Embedded: `launch` makes the command that runs `bifrost dev`. It is given the world's folder.
+    pub(crate) fn launched(mut self, launch: impl Fn(&Path) -> Command + 'static) -> Self {
+        self.launch = Some(Box::new(launch));
         self
     }
 
@@ -147,7 +161,11 @@ impl World {
     /// Starts the API (in embedded mode: everything).
     pub(crate) async fn start_api(&mut self) {
         let program = if self.mode == Mode::Embedded { "bifrost" } else { "bifrost-api" };
-        let process = self.api.insert(Process::start_by(&self.started_by, program, &self.settings()));
+        let process = match &self.launch {
+            Some(launch) => Process::launch(program, launch(self.folder.path()), &self.settings()),
+            None => Process::start_by(&self.started_by, program, &self.settings()),
+        };
+        let process = self.api.insert(process);
         self.address = Some(process.address().await);
     }
 
