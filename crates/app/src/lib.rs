@@ -1,7 +1,16 @@
 //! What one may do: commands with a rule or a transaction, one module per feature.
 //!
 //! A command takes a [`Permit`](bifrost_domain::policy::Permit) or a caller that it asks policy about, does one thing, and answers with
-//! domain values. To add one: the feature's module here, its statements in `storage`, its route in `api`.
+//! domain values.
+//!
+//! How to add one: its action in `domain::policy`, its statements in `storage`, a method here in the module of its feature, its route in
+//! `api`. It checks what the caller gave before it writes, all of it, and answers with one error that names every field
+//! ([`Error`](bifrost_domain::error::Error) knows nothing of HTTP). What it changes and what has to be known about it later (an audit
+//! row) is one transaction; nothing slow happens inside: no HTTP, no Python, no broker. Messages go out after the commit, and something
+//! periodic finds what was lost on the way. Its tests in `tests/` ask as everybody who may and as everybody who may not.
+//!
+//! How to add a method that workflows call (`config.get`, say): an arm in `sdk`, its row in the table of `docs/worker-protocol.md`, its
+//! function in `sdk/python/bifrost`, a test on each side.
 
 pub mod auth;
 pub mod cipher;

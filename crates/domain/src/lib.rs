@@ -6,7 +6,11 @@
 //! - what may fail crosses the application as [`error::Error`], which knows nothing of HTTP;
 //! - a port is a trait in [`ports`] with its guarantees in its docs and one contract suite.
 //!
-//! To add a feature: one file here for its values, then the file of the same name in `storage`, `app` and `api::routes`.
+//! How to add a feature: one file here for its values, then the file of the same name in `storage`, `app` and `api::routes`; each of these
+//! rooms says at its top how. Its id is a line in [`ids`], what one may do with it a line in [`policy`].
+//!
+//! How to add a value type: its constructor is the only check and says in its error what would be right; it derives no `Default` that is
+//! not a legal value, and no `Debug` that shows a secret. Its tests stand at the end of its file and cross every bound.
 
 pub mod clock;
 pub mod definition;

@@ -1,8 +1,10 @@
 //! Who may do what. The only place that decides: commands take a [`Permit`] and reads take a [`Visibility`], and both are
 //! made here alone, so forgetting the question does not compile.
 //!
-//! To add a permission: one line in [`actions`]. Platform admins have all; people of an organization have what their
-//! roles grant, inside their organization; everybody signed in has what is marked `member`.
+//! How to add a permission: one line in [`actions`] (its name, `<resource>.<verb>`, and its rule); the command in `app` takes a
+//! `&Permit<ItsName>`, the route gets it from `SignedIn::permit`; a line in the table of the tests below says who has it. Platform admins
+//! have all; people of an organization have what their roles grant, inside their organization; everybody signed in has what is marked
+//! `Member`. A role grants it by its name.
 
 use crate::{
     error::{Error, Result},

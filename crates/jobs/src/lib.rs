@@ -14,7 +14,12 @@
 //! | `catalog` | keeps the catalog equal to the workspace |
 //! | `metrics` | what the worker measures |
 //!
-//! To add a background duty: a file with an `async fn run(worker, stop)`, and a line in [`Worker::start`].
+//! How to add a background duty: a file with an `async fn run(worker: Arc<Worker>)` that loops until `worker.closed` is cancelled, a line
+//! in the table above, and a line in [`Worker::start`]. What only one of several workers may do asks its `duty::Duty` in each round. A
+//! round that fails is logged and comes again; it never ends the loop. Its work is a command of `app`, so that its tests need no clock.
+//!
+//! How to add a kind of execution: a variant of [`Kind`](bifrost_domain::execution::Kind) with its queue, which `consumers` then subscribes
+//! to, what is handed to Python for it in `call`, and how it is asked for in `app::executions`.
 
 mod call;
 mod catalog;

@@ -11,6 +11,10 @@
 //!   where it is decoded, and every queue between a child and its reader is bounded.
 //! - User code sees neither the worker's environment nor its descriptors.
 //!
+//! How to add a wall: its probe in `runner/bifrost_runner/walls.py` (it answers `True`, or why it cannot stand here), its place in `enter`,
+//! where the order matters, its name in `docs/worker-protocol.md`, and a test in `sdk/python/tests/test_zygote.py` from inside a run. A
+//! machine without it still runs workflows, and says so at the start.
+//!
 //! How to add a limit: a field in [`settings::Limits`] (it travels to the child as it is, so the Python side has to apply
 //! it), a line in `docs/worker-protocol.md`, and a test in `tests/` that crosses it.
 //!

@@ -8,8 +8,14 @@
 //! Rules: times and ids come from Rust, never from column defaults; statements over many rows are sorted by key; whatever
 //! is on the hot path of a run goes through a [`coalescer::Coalescer`]; nothing slow happens inside a transaction.
 //!
-//! To add an aggregate: a file here, SQL that both databases understand (`$1` works in both; what differs goes to
-//! `dialect`), and its cases in `tests/`, which run against both.
+//! How to add an aggregate:
+//! 1. a migration for its tables (the crate `bifrost-migration` says how);
+//! 2. a file here, named after it: reads are methods of [`Reader`], writes of [`Store`]; a read of something that belongs to a tenant takes
+//!    a [`Visibility`](bifrost_domain::policy::Visibility), a [`Scope`](bifrost_domain::scope::Scope) or a permit; a transition names the
+//!    state that it leaves in its `WHERE` and returns whether it changed the row;
+//! 3. SQL that both databases understand (`$1` works in both), through the functions of `dialect`, which also reads rows; what differs
+//!    goes there, too. What is written row by row and has many columns may have an entity instead (`entities`);
+//! 4. its cases in a file of `tests/suite/`: each runs against both databases, and a guarded write also with two callers at once.
 
 pub mod audit;
 pub mod coalescer;

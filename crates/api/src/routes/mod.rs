@@ -1,4 +1,15 @@
-//! The routes, one file per feature: wire types, handlers, `routes()`. To add one: a file here, a line in `lib.rs`.
+//! The routes, one file per feature: wire types, handlers, `routes()`.
+//!
+//! How to add one:
+//! 1. wire types in the feature's file: what comes in ends in `In`, what goes out in `Out`, with a doc comment and the bounds in `schema`;
+//!    fields are snake_case, ids their own types, times UTC;
+//! 2. the handler: it extracts (the crate's own extractors, whose refusals are problems with a path), asks policy for a permit, makes one
+//!    call into `app` or to the reader, and converts. An `if` about the business belongs into `app`. Its doc comment is its
+//!    description in `/docs`: the first line the summary; `#[utoipa::path]` names every status that it answers with;
+//! 3. its name in `routes!` of the file's `routes()`; a new file is merged in `lib.rs`: under the bounded routes, or, when it waits or
+//!    streams, under the waiting ones, which bound their time themselves;
+//! 4. its cases in `tests/api/`: as everybody who may, as nobody, as a stranger of another organization (404, never 403), and with each
+//!    bound crossed. Then write the document again: `INSTA_UPDATE=always ./test.sh crates/api/tests/api/document.rs`.
 
 pub mod auth;
 pub mod docs;
