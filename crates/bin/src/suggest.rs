@@ -4,16 +4,17 @@ use bifrost_boot::settings::distance;
 
 /// The known name that is nearest to a mistyped one: a few letters off, else one that contains it.
 #[must_use]
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let wanted = name.to_lowercase();
     let near = known
-        .clone()
-        .map(|known| (distance(&wanted, &known.to_lowercase()), known))
+        .iter()
+        .map(|known| (distance(&wanted, &known.to_lowercase()), *known))
         .filter(|(distance, known)| *distance <= (known.len() / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known);
     // Of one letter everything would do.
-    near.or_else(|| known.clone().find(|known| wanted.len() >= 3 && known.to_lowercase().contains(&wanted)))
+    let contains = |known: &&&str| wanted.len() >= 3 && known.to_lowercase().contains(&wanted);
+    near.or_else(|| known.iter().find(contains).copied())
 }
 
 #[cfg(test)]
@@ -34,7 +35,7 @@ mod tests {
             ("something_else", None),
             ("", None),
         ] {
-            assert_eq!(nearest(name, known.into_iter()), wanted, "{name}");
+            assert_eq!(nearest(name, &known), wanted, "{name}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! into a sentence.
 
 use super::{
-    Exit, Failure, Saved, Server, ServerArguments, Session, Store, server::DEFAULT, shapes::Problem,
+    Failure, Saved, Server, ServerArguments, Session, Store, server::DEFAULT, shapes::Problem, trouble,
 };
 use reqwest::{
     Method, Response, StatusCode,
@@ -10,7 +10,7 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{error::Error as _, sync::Mutex, time::Duration};
+use std::{sync::Mutex, time::Duration};
 
 /// How long a connection may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ const LONGEST: usize = 256 * 1024 * 1024;
 
 /// What speaks for whoever runs the command.
 #[derive(Clone)]
-enum Token {
+pub(super) enum Token {
     /// Nothing: a development server lets its own machine in.
     None,
     /// `BIFROST_TOKEN`.
@@ -110,6 +110,8 @@ pub struct Client {
     organization: Option<HeaderValue>,
     token: Mutex<Token>,
     store: Option<Store>,
+    /// The server was named on the command line alone.
+    is_named: bool,
 }
 
 impl std::fmt::Debug for Client {
@@ -135,7 +137,10 @@ impl Client {
                 .session(&server)
                 .map_or(Token::None, |session| Token::Session(Box::new(session.clone()))),
         };
-        Self::new(server, token, arguments.organization.as_deref(), store)
+        let mut client = Self::new(server, token, arguments.organization.as_deref(), store)?;
+        let in_environment = std::env::var_os("BIFROST_URL").is_some_and(|url| !url.is_empty());
+        client.is_named = arguments.url.is_some() && !in_environment;
+        Ok(client)
     }
 
     /// The server alone: who asks is still to be found out.
@@ -164,14 +169,26 @@ impl Client {
             // A redirected POST would arrive as a GET; and the token is for this server alone.
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|error| Failure::here(format!("no HTTP client can be made: {}", cause(&error))))?;
-        Ok(Self { http, server, organization, token: Mutex::new(token), store })
+            .map_err(|error| {
+                Failure::here(format!("no HTTP client can be made: {}", trouble::cause(&error)))
+            })?;
+        Ok(Self { http, server, organization, token: Mutex::new(token), store, is_named: false })
     }
 
     /// Which server.
     #[must_use]
     pub const fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// A command that goes on with this one: asks the same server.
+    #[must_use]
+    pub fn command(&self, words: &str) -> String {
+        if self.is_named {
+            format!("bifrost {words} --url {}", self.server)
+        } else {
+            format!("bifrost {words}")
+        }
     }
 
     /// Where sign-ins are kept.
@@ -270,7 +287,7 @@ impl Client {
         if let Some(body) = &request.body {
             sending = sending.body(body.clone());
         }
-        sending.send().await.map_err(|error| self.unanswered(&error))
+        sending.send().await.map_err(|error| trouble::unanswered(&self.server, &error))
     }
 
     /// Exchanges the refresh token for a new pair; takes the pair that another process got meanwhile. `None` when the session is
@@ -313,7 +330,9 @@ impl Client {
 
     async fn whole(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
         let mut body = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(|error| self.unanswered(&error))? {
+        while let Some(part) =
+            response.chunk().await.map_err(|error| trouble::unanswered(&self.server, &error))?
+        {
             if body.len() + part.len() > LONGEST {
                 return Err(Failure::unreachable(format!(
                     "{} answers with more than {} MiB, which Bifrost never does",
@@ -342,85 +361,7 @@ impl Client {
         }
         let body = self.whole(response).await?;
         let problem: Option<Problem> = serde_json::from_slice(&body).ok();
-        Err(self.refusal(status, problem))
-    }
-
-    fn refusal(&self, status: StatusCode, problem: Option<Problem>) -> Failure {
-        let server = &self.server;
-        let Some(problem) = problem else {
-            return Failure::unreachable(format!(
-                "{server} answers {status}, but not as Bifrost does: is it the right address?"
-            ));
-        };
-        let detail = &problem.detail;
-        match status.as_u16() {
-            401 => match self.token() {
-                Token::None => Failure::new(
-                    Exit::NotAllowed,
-                    format!("{server} does not know you: run `bifrost login {server}`, or set BIFROST_TOKEN"),
-                ),
-                Token::Given(_) => Failure::new(
-                    Exit::NotAllowed,
-                    format!(
-                        "{server} does not accept BIFROST_TOKEN ({detail}): unset it and run `bifrost login`, or set a valid one"
-                    ),
-                ),
-                Token::Session(session) => Failure::new(
-                    Exit::NotAllowed,
-                    format!(
-                        "the session of {} at {server} has ended: run `bifrost login {server}`",
-                        session.email
-                    ),
-                ),
-            },
-            403 => Failure::new(Exit::NotAllowed, format!("not allowed: {detail}")),
-            404 => Failure::new(Exit::NotFound, detail.clone()),
-            422 => {
-                let fields: Vec<String> = problem
-                    .errors
-                    .iter()
-                    .map(|field| format!("  {}: {}", field.path, field.message))
-                    .collect();
-                let message = match fields.len() {
-                    0 => detail.clone(),
-                    _ => "the input was refused:".to_owned(),
-                };
-                Failure::new(Exit::Refused, message).with(fields)
-            }
-            429 => Failure::unreachable(format!("{detail} (the server asks to wait a moment)")),
-            400..=499 => Failure::new(Exit::Refused, detail.clone()),
-            _ => {
-                let id = problem.request_id.map(|id| format!(" (request {id})")).unwrap_or_default();
-                Failure::unreachable(format!("{server} cannot answer now: {detail}{id}"))
-            }
-        }
-    }
-
-    /// Why there is no answer, and what to do.
-    fn unanswered(&self, error: &reqwest::Error) -> Failure {
-        let server = &self.server;
-        let why = cause(error);
-        let lower = why.to_ascii_lowercase();
-        let message = if error.is_timeout() {
-            format!("{server} does not answer in time: is it the right address, and does it run?")
-        } else if lower.contains("certificate") {
-            format!(
-                "the certificate of {server} is not trusted ({why}): correct the address, or name its authority's file in SSL_CERT_FILE"
-            )
-        } else if lower.contains("corrupt message") || lower.contains("invalidcontenttype") {
-            format!("{server} speaks no TLS: use http:// if that is meant")
-        } else if lower.contains("dns") || lower.contains("lookup") {
-            format!("the host of {server} is not known ({why}): correct the address")
-        } else if error.is_connect() && self.server.is_this_machine() {
-            format!(
-                "nothing answers at {server} ({why}): start it (`bifrost dev`), or name another server with --url or BIFROST_URL"
-            )
-        } else if error.is_connect() {
-            format!("{server} cannot be reached ({why}): is it the right address, and does it run?")
-        } else {
-            format!("the connection to {server} broke ({why}): try again")
-        };
-        Failure::unreachable(message)
+        Err(trouble::refusal(&self.server, &self.token(), status, problem))
     }
 }
 
@@ -430,17 +371,6 @@ fn place(url: Option<&str>) -> Result<(Server, Saved, Option<Store>), Failure> {
     let saved = store.as_ref().map(Store::read).transpose()?.unwrap_or_default();
     let url = url.filter(|url| !url.trim().is_empty()).or(saved.current.as_deref()).unwrap_or(DEFAULT);
     Ok((Server::parse(url)?, saved, store))
-}
-
-/// The last word of an error's chain.
-fn cause(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text = error.to_string();
-        next = error.source();
-    }
-    text
 }
 
 #[derive(Serialize)]

@@ -10,6 +10,7 @@ mod server;
 pub mod shapes;
 mod sse;
 mod stream;
+mod trouble;
 
 pub use credentials::{Saved, Session, Store};
 pub use failure::{Exit, Failure};

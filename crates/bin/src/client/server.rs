@@ -11,8 +11,14 @@ pub(super) const DEFAULT: &str = "http://localhost:8000";
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub struct ServerArguments {
-    /// Address of the server [default: the one signed in to last, else http://localhost:8000]
-    #[arg(long, value_name = "URL", env = "BIFROST_URL", hide_env_values = true)]
+    /// Its address.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "BIFROST_URL",
+        hide_env_values = true,
+        help = "Address of the server [default: the one signed in to last, else http://localhost:8000]"
+    )]
     pub url: Option<String>,
     /// Work in this organization (its id; for platform administrators)
     #[arg(long, value_name = "ID")]

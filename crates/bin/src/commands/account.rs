@@ -15,8 +15,13 @@ Examples:
   bifrost login https://bifrost.example.org
   bifrost login --email ann@acme.example --password-stdin < password.txt")]
 pub struct Login {
-    /// Address of the server [default: the one signed in to last, else http://localhost:8000]
-    #[arg(value_name = "URL", env = "BIFROST_URL", hide_env_values = true)]
+    /// Its address.
+    #[arg(
+        value_name = "URL",
+        env = "BIFROST_URL",
+        hide_env_values = true,
+        help = "Address of the server [default: the one signed in to last, else http://localhost:8000]"
+    )]
     url: Option<String>,
     /// Who signs in; asked for when it is left out
     #[arg(long, value_name = "E-MAIL")]
@@ -122,17 +127,15 @@ pub async fn logout(arguments: Logout) -> Result<Exit, Failure> {
     let mut saved = locked.read()?;
     forget(&mut saved, &server);
     locked.write(&saved)?;
-    match ended {
-        Ok(_) => terminal::note(&format!("signed out of {server}")),
-        // It had ended already.
-        Err(failure) if failure.exit == Exit::NotAllowed => {
-            terminal::note(&format!("signed out of {server}"))
-        }
-        Err(failure) => terminal::note(&format!(
+    let told = match ended {
+        Err(failure) if failure.exit != Exit::NotAllowed => format!(
             "the session is forgotten here; the server could not be told, and ends it by itself ({})",
             text::line(&failure.to_string())
-        )),
-    }
+        ),
+        // Told, or it had ended already.
+        _ => format!("signed out of {server}"),
+    };
+    terminal::note(&told);
     Ok(Exit::Ok)
 }
 

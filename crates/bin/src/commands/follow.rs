@@ -112,15 +112,17 @@ fn fields(metadata: &RawValue) -> String {
             other => json::safe(other),
         };
     };
-    let field = |(name, value): (&String, &Box<RawValue>)| {
-        let bare = serde_json::from_str::<String>(value.get()).ok().filter(|text| {
-            !text.is_empty()
-                && !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='))
-        });
-        let shown = bare.map_or_else(|| json::safe(value.get()), |text| text::line(&text).into_owned());
-        format!("{}={shown}", text::line(name))
-    };
-    object.iter().map(field).collect::<Vec<_>>().join(" ")
+    let shown = object.iter().map(|(name, value)| format!("{}={}", text::line(name), bare(value.get())));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+/// A text without spaces as it is, everything else as JSON.
+fn bare(value: &str) -> String {
+    let splits = |letter: char| letter.is_whitespace() || letter.is_control() || matches!(letter, '"' | '=');
+    match serde_json::from_str::<String>(value) {
+        Ok(text) if !text.is_empty() && !text.contains(splits) => text::line(&text).into_owned(),
+        _ => json::safe(value),
+    }
 }
 
 /// Why nothing more is followed.
@@ -175,10 +177,16 @@ pub(super) async fn follow(
 }
 
 /// Tells how to go on with a run that nobody follows any more.
-pub(super) fn how_to_go_on(id: &str) {
-    terminal::note(&format!(
-        "the run goes on:\n  bifrost logs {id} --follow    to follow it again\n  bifrost executions {id}       for its state and result\n  bifrost cancel {id}           to end it"
-    ));
+pub(super) fn how_to_go_on(client: &Client, id: &str) {
+    let id = text::line(id);
+    let commands = [
+        (client.command(&format!("logs {id} --follow")), "to follow it again"),
+        (client.command(&format!("executions {id}")), "for its state and result"),
+        (client.command(&format!("cancel {id}")), "to end it"),
+    ];
+    let width = commands.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
+    let lines = commands.map(|(command, what)| format!("\n  {command:<width$}    {what}"));
+    terminal::note(&format!("the run goes on:{}", lines.concat()));
 }
 
 /// An execution with its result, both as they were sent.

@@ -69,7 +69,7 @@ pub async fn logs(arguments: Logs) -> Result<Exit, Failure> {
             Ok(finished.exit())
         }
         End::WaitedLongEnough | End::Interrupted => {
-            follow::how_to_go_on(&arguments.id);
+            follow::how_to_go_on(&client, &arguments.id);
             Ok(Exit::Interrupted)
         }
     }

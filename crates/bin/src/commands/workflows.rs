@@ -157,7 +157,8 @@ fn help(parameter: &Parameter) -> String {
     let is_name = |label: &&String| label.to_lowercase().replace(' ', "_") == parameter.name.to_lowercase();
     let label = parameter.label.as_ref().filter(|label| !is_name(label));
     let words = [parameter.help_text.as_ref(), parameter.description.as_ref(), label];
-    let mut help: Vec<String> = words.into_iter().flatten().take(1).cloned().collect();
+    let mut help: Vec<String> =
+        words.into_iter().flatten().take(1).map(|text| text.trim_end_matches('.').to_owned()).collect();
     if let Some(options) = &parameter.options {
         let values: Vec<String> = options
             .iter()

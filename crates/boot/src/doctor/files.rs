@@ -96,9 +96,9 @@ fn disk(path: &Path) -> Finding {
             "look at the disk",
         ),
         Ok(stat) => {
-            let size = u64::from(stat.fragment_size());
-            let free = u64::from(stat.blocks_available()).saturating_mul(size);
-            let whole = u64::from(stat.blocks()).saturating_mul(size);
+            let size = stat.fragment_size();
+            let free = stat.blocks_available().saturating_mul(size);
+            let whole = stat.blocks().saturating_mul(size);
             room(&shown.to_string(), free, whole)
         }
     }

@@ -77,7 +77,7 @@ impl Given {
             let parameter = workflow.parameters.iter().find(|parameter| parameter.name == key);
             let value = match written {
                 Written::Json(json) => json,
-                Written::Text(text) => converted(&key, text, parameter)?,
+                Written::Text(text) => converted(&key, &text, parameter)?,
             };
             input.insert(key, value);
         }
@@ -90,7 +90,7 @@ fn check_keys(keys: &[&str], workflow: &Workflow) -> Result<(), Failure> {
     let unknown: Vec<String> = keys
         .iter()
         .filter(|key| !known.contains(*key))
-        .map(|key| match suggest::nearest(key, known.iter().copied()) {
+        .map(|key| match suggest::nearest(key, &known) {
             Some(near) => format!("  {key}: is no parameter; did you mean `{near}`?"),
             None => format!("  {key}: is no parameter"),
         })
@@ -125,7 +125,7 @@ fn parse(argument: &str) -> Result<(String, Written), Failure> {
 }
 
 /// Text as a value of the declared type. What does not look like one is sent as text: the server says what is wrong with it.
-fn converted(key: &str, text: String, parameter: Option<&Parameter>) -> Result<Box<RawValue>, Failure> {
+fn converted(key: &str, text: &str, parameter: Option<&Parameter>) -> Result<Box<RawValue>, Failure> {
     let trimmed = text.trim();
     let literal = match parameter.map(|parameter| parameter.kind.as_str()) {
         Some("int" | "float") if is_number(trimmed) => Some(trimmed.to_owned()),
@@ -155,7 +155,7 @@ fn converted(key: &str, text: String, parameter: Option<&Parameter>) -> Result<B
     };
     let json = match literal {
         Some(json) => RawValue::from_string(json),
-        None => serde_json::value::to_raw_value(&text),
+        None => serde_json::value::to_raw_value(text),
     };
     json.map_err(|error| Failure::new(Exit::Refused, format!("{key}: {error}")))
 }

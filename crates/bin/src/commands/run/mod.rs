@@ -32,11 +32,12 @@ Parameters are written as
 Examples:
   bifrost run greet name=Ada
   bifrost run onboard_user email=ada@contoso.example full_name='Ada Byron' department=it --follow
-  bifrost run licence_report --output report.html
+  bifrost run licence_report as_html=yes --output report.html
   bifrost run import_users --input users.json --json | jq .result
   ID=$(bifrost run inventory_sweep devices=500)
 
-A synchronous workflow is waited for. Of an asynchronous one the id is printed at once, unless --wait or --follow is given.
+A synchronous workflow is waited for. Of an asynchronous one the id is printed at once, unless --wait, --follow, --output or
+--timeout is given.
 Exit codes: 0 success, 7 completed with errors, 1 failed, timed out or cancelled, 6 refused input; see docs/command-line.md.")]
 pub struct Run {
     /// Name of the workflow (or its id)
@@ -53,13 +54,13 @@ pub struct Run {
     /// Wait for the result
     #[arg(long, short)]
     wait: bool,
-    /// Wait so many seconds at most; the run goes on (exit code 124)
+    /// Wait for the result, so many seconds at most; the run goes on (exit code 124)
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     /// Begin so many seconds later, seven days at most
     #[arg(long, value_name = "SECONDS")]
     delay: Option<u32>,
-    /// Write the result into this file
+    /// Wait for the result and write it into this file
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Print JSON: the finished execution, or what was accepted
@@ -96,18 +97,27 @@ pub async fn run(arguments: Run) -> Result<Exit, Failure> {
         .request(Method::POST, &["api", "workflows", "execute"])
         .header("prefer", "respond-async")
         .json(&body)?;
-    let answer = client.send(&request).await?;
+    let answer = client.send(&request).await.map_err(|failure| match failure.exit {
+        Exit::Unreachable => {
+            let look = client.command("executions --limit 3");
+            failure.with(vec![format!("  whether it was accepted before, `{look}` shows")])
+        }
+        _ => failure,
+    })?;
     let accepted: Accepted = answer.read()?;
     let id = accepted.execution_id.as_str();
     let is_sync = workflow.execution_mode == "sync" && arguments.delay.is_none_or(|seconds| seconds == 0);
-    if !(is_sync || arguments.wait || arguments.follow) {
+    let waits =
+        arguments.wait || arguments.follow || arguments.output.is_some() || arguments.timeout.is_some();
+    if !(is_sync || waits) {
         if arguments.json {
             let whole: Box<RawValue> = answer.read()?;
             terminal::print(&format!("{}\n", terminal::json::pretty(whole.get())))?;
         } else {
             terminal::print(&format!("{}\n", text::line(id)))?;
             let state = text::line(&accepted.status).into_owned();
-            terminal::note(&format!("{state}; follow it with `bifrost logs {id} --follow`"));
+            let follow = client.command(&format!("logs {} --follow", text::line(id)));
+            terminal::note(&format!("{state}; follow it with `{follow}`"));
         }
         return Ok(Exit::Ok);
     }
@@ -118,11 +128,11 @@ pub async fn run(arguments: Run) -> Result<Exit, Failure> {
         End::Ended => {}
         End::WaitedLongEnough => {
             terminal::note(&format!("{id} has not ended within {} s", arguments.timeout.unwrap_or_default()));
-            follow::how_to_go_on(id);
+            follow::how_to_go_on(&client, id);
             return Ok(Exit::WaitedLongEnough);
         }
         End::Interrupted => {
-            follow::how_to_go_on(id);
+            follow::how_to_go_on(&client, id);
             return Ok(Exit::Interrupted);
         }
     }
@@ -130,7 +140,7 @@ pub async fn run(arguments: Run) -> Result<Exit, Failure> {
     if !arguments.json {
         finished.tell();
         if finished.exit() == Exit::Failed && !arguments.follow {
-            terminal::note(&format!("  its log: bifrost logs {id}"));
+            terminal::note(&format!("  its log: {}", client.command(&format!("logs {}", text::line(id)))));
         }
     }
     match finished.write(arguments.output.as_deref(), arguments.json) {
@@ -147,7 +157,7 @@ fn find(all: Vec<Listed>, name: &str) -> Result<Workflow, Failure> {
     if let Some(found) = workflows.find(|workflow| workflow.name == name || workflow.id == name) {
         return Ok(found);
     }
-    let hint = match suggest::nearest(name, known.iter().map(String::as_str)) {
+    let hint = match suggest::nearest(name, &known.iter().map(String::as_str).collect::<Vec<_>>()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => {
             "the server has none yet; put a Python file with an @workflow function into its workspace folder"
