@@ -82,10 +82,16 @@ impl Server {
         is_this_machine(&self.0)
     }
 
+    /// Whether it is spoken to over TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
     /// Whether what is sent can be read on the way.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.0.scheme() == "http" && !self.is_this_machine()
+        !self.is_tls() && !self.is_this_machine()
     }
 }
 

@@ -78,7 +78,8 @@ pub(super) fn unanswered(server: &Server, error: &reqwest::Error) -> Failure {
     } else if error.is_connect() {
         format!("{server} cannot be reached ({why}): is it the right address, and does it run?")
     } else {
-        format!("the connection to {server} broke ({why}): try again")
+        let tls = if server.is_tls() { "" } else { "; if it speaks TLS, use https://" };
+        format!("the connection to {server} broke ({why}): try again{tls}")
     };
     Failure::unreachable(message)
 }
