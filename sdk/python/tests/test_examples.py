@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -88,6 +89,14 @@ class Declarations(unittest.TestCase):
                     if item["kind"] == "workflow":
                         self.assertTrue(item["tags"])
                         self.assertEqual(item["execution_mode"] != "sync", "| *async*;" in rows[0])
+
+
+    def test_the_cookbook_points_at_files_that_are_there(self) -> None:
+        text = (SDK / "README.md").read_text(encoding="utf-8")
+        cookbook = text.split("## Cookbook")[1].split("## ")[0]
+        paths = re.findall(r"`([\w/]+\.py)`", cookbook)
+        self.assertGreater(len(paths), 10)
+        self.assertEqual([path for path in paths if not (WORKSPACE / path).is_file()], [])
 
 
 class Runs(unittest.TestCase):

@@ -100,6 +100,14 @@ async fn code(admin: &Client) {
         (&report["valid"], &report["issues"][0]["line"], &report["issues"][0]["severity"]),
         (&json!(false), &json!(3), &json!("error"))
     );
+    // A rule that nobody can check is told, and keeps nothing from running.
+    let content = "from bifrost import param, workflow\n\n@workflow\n@param('a', required=True, validation={'pattern': '(?=x)y'})\n\
+                   def ruled(a: str): ...\n";
+    let report =
+        admin.post("/api/workflows/validate", json!({"path": "new.py", "content": content})).await.of(200);
+    assert_eq!((&report["valid"], &report["issues"][0]["severity"]), (&json!(true), &json!("warning")));
+    let message = report["issues"][0]["message"].as_str().expect("a message");
+    assert!(message.contains("pattern of `a`") && message.contains("look-around"), "{message}");
     // What the report says of a definition is what the list would say.
     let content =
         "from bifrost import workflow\n\n@workflow\ndef fresh(name: str):\n    \"\"\"Says hello\"\"\"\n";

@@ -218,9 +218,12 @@ impl Reader {
     /// # Errors
     /// Away, or an unreadable row.
     pub async fn list_timeline(&self, id: ExecutionId) -> Result<Vec<TimelineEntry>, Error> {
+        // What is accepted and dispatched at once has one time.
         let rows = all(
             &self.db,
-            "SELECT at, event, detail FROM execution_events WHERE execution_id = $1 ORDER BY at LIMIT 1000",
+            "SELECT at, event, detail FROM execution_events WHERE execution_id = $1 ORDER BY at, attempt, \
+             CASE event WHEN 'accepted' THEN 0 WHEN 'dispatched' THEN 1 WHEN 'claimed' THEN 2 WHEN 'finished' THEN 4 ELSE 3 END \
+             LIMIT 1000",
             [id.as_uuid().into()],
         )
         .await?;

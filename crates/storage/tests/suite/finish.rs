@@ -9,6 +9,7 @@ use futures::future::join_all;
 
 on_both_databases![
     an_end_is_stored_whole,
+    what_has_one_time_stands_in_order,
     an_older_attempt_ends_nothing,
     one_of_two_racing_ends_is_written,
     old_and_new_ends_in_one_batch_are_told_apart,
@@ -40,6 +41,18 @@ async fn an_end_is_stored_whole(db: TestDatabase) {
     let timeline = bed.reader.list_timeline(run.id).await.expect("read");
     assert_eq!(timeline[1].at, given.created_at + Duration::microseconds(7), "times keep microseconds");
     assert_eq!(timeline[3].detail.as_ref().expect("a detail")["status"], "Failed");
+}
+
+async fn what_has_one_time_stands_in_order(db: TestDatabase) {
+    let bed = Bed::new(db).await;
+    let mut given = bed.pending();
+    given.dispatched_at = Some(given.created_at);
+    let worker = bed.worker(600).await;
+    bed.submit(&given).await;
+    let run = bed.claim(given.id, worker).await;
+    // Wherever the database keeps it.
+    bed.query("UPDATE execution_events SET detail = detail WHERE event = 'accepted'").await;
+    assert_eq!(bed.events(run.id).await, ["accepted", "dispatched", "claimed"]);
 }
 
 async fn an_older_attempt_ends_nothing(db: TestDatabase) {
