@@ -8,7 +8,11 @@
 #   SETUID, SETGID   each run gets a user of its own
 #   CHOWN            that user's temporary folder is handed over, and taken back to be removed
 #   KILL             a run of another user is cancelled, and ended at its time limit
-#   SYS_ADMIN        each run gets namespaces of its own; not given by docker-compose.yml (docs/operations.md)
+#
+# and, when it was given more than docker-compose.yml gives (docs/operations.md):
+#
+#   SYS_ADMIN        each run gets namespaces of its own
+#   SYS_PTRACE       the memory of all processes of a run is counted together
 #
 # Started as that user, which is the image's own way, it was given none of them: runs share the user then.
 set -eu
@@ -18,7 +22,7 @@ ID=10001
 if [ "$(id -u)" = 0 ]; then
     effective="$(sed -n 's/^CapEff:[[:space:]]*/0x/p' /proc/self/status)"
     keep=-all
-    for capability in chown:0 kill:5 setgid:6 setuid:7 sys_admin:21; do
+    for capability in chown:0 kill:5 setgid:6 setuid:7 sys_ptrace:19 sys_admin:21; do
         if [ $((effective >> ${capability#*:} & 1)) = 1 ]; then keep="$keep,+${capability%:*}"; fi
     done
     case "$keep" in

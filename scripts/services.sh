@@ -160,11 +160,13 @@ find_rabbitmq() {
 
 find_redis() { command -v redis-server || command -v valkey-server || true; }
 
-# A password for the private servers, made once; in SERVICES_PASSWORD.
+# A password for the private servers, made once, also when several start at the same moment; in SERVICES_PASSWORD.
 make_password() {
     local file="$SERVICES_DIR/password"
     if [ ! -s "$file" ]; then
-        (umask 077 && head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$file")
+        (umask 077 && head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$file.$$")
+        ln "$file.$$" "$file" 2>/dev/null || true
+        rm -f "$file.$$"
     fi
     SERVICES_PASSWORD="$(<"$file")"
 }
@@ -201,7 +203,7 @@ start_postgres() {
         secret="$POSTGRES_DATA.password"
         (umask 077 && printf '%s\n' "$SERVICES_PASSWORD" >"$secret")
         if [ "$(id -u)" = 0 ]; then chown postgres: "$POSTGRES_DATA" "$secret"; fi
-        as_postgres "$bin/initdb" -D "$POSTGRES_DATA" -U bifrost --pwfile="$secret" --auth=scram-sha-256 \
+        as_postgres "$bin/initdb" -D "$POSTGRES_DATA" -U bifrost --pwfile="$secret" --auth="${POSTGRES_AUTH:-scram-sha-256}" \
             --encoding=UTF8 --no-locale ${INITDB_OPTION:+"$INITDB_OPTION"} >"$SERVICES_DIR/log/initdb.log" 2>&1 ||
             { rm -rf "$secret" "$POSTGRES_DATA"; die "initdb failed; see $SERVICES_DIR/log/initdb.log"; }
         rm -f "$secret"
@@ -261,7 +263,7 @@ start_rabbitmq() {
     export RABBITMQ_URL="amqp://bifrost:$SERVICES_PASSWORD@127.0.0.1:$port/%2f"
     # shellcheck disable=SC2034 # dev.sh shows it
     RABBITMQ_UI="http://127.0.0.1:$ui (user bifrost, password $SERVICES_PASSWORD)"
-    wait_for 90 rabbitmq_is_up "$RABBITMQ_URL" || die "RabbitMQ did not start; see $SERVICES_DIR/log/rabbitmq.log"
+    wait_for 90 rabbitmq_is_up "$RABBITMQ_URL" "$port" || die "RabbitMQ did not start; see $SERVICES_DIR/log/rabbitmq.log"
     say "  RabbitMQ    127.0.0.1:$port"
 }
 
@@ -291,7 +293,8 @@ rabbitmq_environment() {
 rabbitmq_is_up() {
     remembered_alive "$SERVICES_DIR/rabbitmq.pid" ||
         die "RabbitMQ ended while it started; see $SERVICES_DIR/log/rabbitmq.log"
-    answers "$1"
+    # The port opens last: until then there is nobody to be asked.
+    port_taken "$2" && answers "$1"
 }
 
 services_from_programs() {

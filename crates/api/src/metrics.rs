@@ -64,7 +64,7 @@ pub const METRICS: &[Metric] = &[REQUESTS, DURATION, IN_FLIGHT, LIVE, LIMITED];
 /// Makes the metrics visible, at zero.
 pub(crate) fn register() {
     LazyLock::force(&MEASURED);
-    Requests::default().route(NO_ROUTE).method(&Method::GET);
+    Requests::default().handles(NO_ROUTE).of_method(&Method::GET);
     bifrost_app::metrics::register_api();
 }
 
@@ -133,15 +133,15 @@ pub(crate) struct Requests {
 
 impl Requests {
     pub(crate) fn answered(&self, route: Option<&str>, method: &Method, status: StatusCode, took: Duration) {
-        let route = self.route(route.unwrap_or(NO_ROUTE));
-        let handles = route.method(method);
+        let route = self.handles(route.unwrap_or(NO_ROUTE));
+        let handles = route.of_method(method);
         handles.duration.record(took);
         if let Some(counter) = handles.classes.get(usize::from(status.as_u16() / 100).saturating_sub(1)) {
             counter.increment(1);
         }
     }
 
-    fn route(&self, template: &str) -> Arc<Route> {
+    fn handles(&self, template: &str) -> Arc<Route> {
         if let Some(route) = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(template) {
             return Arc::clone(route);
         }
@@ -163,7 +163,7 @@ struct Handles {
 }
 
 impl Route {
-    fn method(&self, method: &Method) -> &Handles {
+    fn of_method(&self, method: &Method) -> &Handles {
         let known = METHODS.iter().position(|known| *known == method.as_str());
         let index = known.unwrap_or(METHODS.len() - 1);
         let name = METHODS[index];

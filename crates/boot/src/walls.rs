@@ -42,6 +42,10 @@ pub(crate) fn advice(wall: &str) -> &'static str {
         }
         "no_new_privs" => "needs Linux 3.5 or newer, and a container that lets prctl through",
         "memory_limit" => "needs a kernel that counts private memory (RLIMIT_DATA, Linux 4.7 or newer)",
+        "memory_sum" => {
+            "needs a worker that runs as root or with CAP_SYS_PTRACE (in a container: cap_add SYS_PTRACE); without it each process of a run has the limit for itself"
+        }
+        "signals" => "needs a user of its own for each run (own_uid), a PID namespace, or Linux 6.12 with landlock",
         _ => "see docs/worker-protocol.md",
     }
 }

@@ -109,6 +109,8 @@ fn each_value_past_its_bound_is_one_problem_of_that_variable() {
         ("LOG_FORMAT", &["xml"]),
         ("LOG_LEVEL", &["loud"]),
         ("RUST_LOG", &["bifrost=loud", &long_filter]),
+        ("METRICS_ADDRESS", &["9464", "127.0.0.1", "127.0.0.1:0", "example.org:9464", "127.0.0.1:65536"]),
+        ("METRICS_TOKEN", &["short", "a token with spaces", &"t".repeat(4097), &long]),
     ];
     for (name, values) in cases {
         for value in *values {

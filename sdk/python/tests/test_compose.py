@@ -61,8 +61,8 @@ class Compose(unittest.TestCase):
                 self.assertIn("restart: unless-stopped\n", text)
                 for published in ports(text):
                     self.assertTrue(published.startswith("127.0.0.1:"), published)
+                self.assertIn("healthcheck:", text)
                 if name in ("postgres", "rabbitmq", "redis"):
-                    self.assertIn("healthcheck:", text)
                     self.assertIn(f"- {name}:/", text)
                 else:
                     self.assertIn(f"dockerfile: Dockerfile.{name}\n", text)
@@ -92,7 +92,7 @@ class Compose(unittest.TestCase):
         for text in (COMPOSE, PRODUCTION):
             given = re.search(r"cap_add: \[(.*)\]", services(text)["jobs"])
             assert given is not None
-            self.assertEqual(set(given[1].split(", ")), known - {"SYS_ADMIN"})
+            self.assertEqual(set(given[1].split(", ")), known - {"SYS_ADMIN", "SYS_PTRACE"})
             self.assertIn("user: root\n", services(text)["jobs"])
             self.assertNotIn("cap_add", services(text)["api"])
 

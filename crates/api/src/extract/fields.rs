@@ -16,7 +16,7 @@ const MAX_FIELDS: usize = 50;
 /// Bytes that are read again at most to find more bad fields; a large body names fewer of them.
 const MAX_READ_AGAIN: usize = 8 * 1024 * 1024;
 /// A larger body is not taken apart to find more bad fields: as a value it may take twenty times its size.
-const MAX_TAKEN_APART: usize = 1024 * 1024;
+const MAX_TAKEN_APART: usize = 2 * 1024 * 1024;
 /// How a time is written.
 const TIME: &str = "an RFC 3339 time like `2026-01-31T08:00:00Z`";
 /// Values that stand in for a bad text of a query or form.

@@ -239,7 +239,7 @@ def _try_memory_sum(own_uid: bool) -> None:
     try:
         watch.can_share(pid)
     except PermissionError:
-        raise OSError("the worker may not read what other processes use (root may)") from None
+        raise OSError("the worker may not read what other processes use: it has no CAP_SYS_PTRACE") from None
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
