@@ -207,7 +207,11 @@ impl App {
 
 fn away(error: &bifrost_storage::Error) -> SdkError {
     tracing::warn!(error = %error, "an SDK request failed");
-    no(SdkErrorKind::Unavailable, "the platform's database is away; try again")
+    let text = match error {
+        bifrost_storage::Error::Full(_) => "the disk of the platform's database is full or cannot be written",
+        _ => "the platform's database is away; try again",
+    };
+    no(SdkErrorKind::Unavailable, text)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]

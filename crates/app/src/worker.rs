@@ -11,6 +11,7 @@ use bifrost_domain::{
     execution::{Claimed, Finish, LogBatch, ResultType, Status},
     ids::{ExecutionId, UserId, WorkerId},
     messages::{ExecutionEvent, Finished, HistoryEvent, topics},
+    ports::objects::Error as ObjectsError,
     scope::Scope,
 };
 use bifrost_storage::{
@@ -25,6 +26,9 @@ use serde_json::Value;
 use std::sync::Arc;
 
 pub use bifrost_storage::{executions::hot::Guarded as Outcome, workers::NewWorker as Registration};
+
+/// The code of an error that says that a large result has no room.
+pub const OBJECTS_FULL: &str = "objects_full";
 
 /// How an attempt ended, before it is stored.
 #[derive(Debug, Clone)]
@@ -177,7 +181,14 @@ impl App {
                 let key = format!("results/{}/{}.json", claimed.id, claimed.attempt);
                 let bytes = Bytes::from_owner(<Arc<[u8]>>::from(text));
                 self.doors.objects.put(&key, bytes).await.map_err(|error| {
-                    Error::unavailable("the result cannot be stored now").with_source(error)
+                    let refused = match error {
+                        ObjectsError::Full(_) => Error::unavailable(format!(
+                            "the disk of the object store is full; the result has {result_bytes} bytes"
+                        ))
+                        .with_code(OBJECTS_FULL),
+                        _ => Error::unavailable("the object store is away"),
+                    };
+                    refused.with_source(error)
                 })?;
                 (None, Some(key))
             }
@@ -254,17 +265,17 @@ impl App {
     }
 
     /// Takes the runs of workers whose lease ended more than `grace` ago: cancelled ones end, others are tried again if
-    /// their policy allows, else end as failed with `WorkerLost`. Returns how many were taken.
+    /// their policy allows, else end as failed with `WorkerLost`. Those that are `in_hand` are left alone: whoever has them stores their end.
     ///
     /// # Errors
     /// The database is away; the next round goes on.
-    pub async fn reap(&self, grace: Duration) -> Result<usize> {
+    pub async fn reap(&self, grace: Duration, in_hand: impl Fn(ExecutionId) -> bool + Send) -> Result<()> {
         let before = self.doors.clock.now() - grace;
         let lost = self.doors.store.list_lost(before).await?;
-        for run in &lost {
+        for run in lost.iter().filter(|run| !in_hand(run.id)) {
             self.reap_one(run).await?;
         }
-        Ok(lost.len())
+        Ok(())
     }
 
     /// Takes runs that the store says `worker` has and that the worker knows nothing of, and did not in the round before either. One that

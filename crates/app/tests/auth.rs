@@ -165,7 +165,10 @@ async fn replicas_that_start_at_once_make_the_first_accounts_once(db: TestDataba
     let started = starts.join_all().await;
     assert_eq!(started.iter().map(|(id, ..)| *id).collect::<BTreeSet<_>>().len(), 1);
     for (_, replica, pair) in &started {
-        assert!(replica.holds(pair).await, "whoever signed in first was signed out by a replica that came after");
+        assert!(
+            replica.holds(pair).await,
+            "whoever signed in first was signed out by a replica that came after"
+        );
     }
 }
 

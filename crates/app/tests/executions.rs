@@ -76,7 +76,9 @@ async fn with_a_workflow(world: &World) {
         updated_at: now,
     };
     let tx = world.store.db().begin().await.expect("begin");
-    tx.insert_organization(&authorize(&world.caller).expect("an admin may"), organization).await.expect("made");
+    tx.insert_organization(&authorize(&world.caller).expect("an admin may"), organization)
+        .await
+        .expect("made");
     tx.commit().await.expect("commit");
     let definition: Definition = serde_json::from_value(json!({
         "kind": "workflow", "name": "greet", "function": "greet", "line": 1, "category": "General", "timeout_seconds": 60,

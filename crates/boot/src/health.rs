@@ -4,9 +4,9 @@ use crate::{
     Opened,
     settings::{BrokerChoice, BusChoice, Database, Settings},
 };
-use bifrost_domain::ports::python::PythonRuntime;
+use bifrost_domain::ports::{objects::Error as ObjectsError, python::PythonRuntime};
 use bifrost_migration::names;
-use bifrost_storage::Store;
+use bifrost_storage::{Error as StorageError, Store};
 use chrono::{DateTime, Duration, Utc};
 use std::{pin::Pin, sync::Arc};
 
@@ -46,7 +46,10 @@ where
 /// # Errors
 /// Which of these does not hold.
 pub async fn database_ready(store: &Store, now: DateTime<Utc>) -> Result<(), String> {
-    let away = |_| "the database does not answer".to_owned();
+    let away = |error: StorageError| match error {
+        StorageError::Full(_) => error.to_string(),
+        _ => "the database does not answer".to_owned(),
+    };
     store.db().probe().await.map_err(away)?;
     let applied = match store.applied_migrations().await {
         Ok(applied) => applied,
@@ -123,7 +126,10 @@ pub fn parts(settings: &Settings, opened: &Opened) -> Vec<Part> {
             let objects = Arc::clone(&objects);
             async move {
                 let answer = objects.probe().await;
-                answer.map(|()| None).map_err(|_| "the object store cannot be written".to_owned())
+                answer.map(|()| None).map_err(|error| match error {
+                    ObjectsError::Full(_) => error.to_string(),
+                    _ => "the object store cannot be written".to_owned(),
+                })
             }
         }),
         part(WORKER, false, move || {

@@ -357,7 +357,8 @@ mod tests {
 
     #[test]
     fn rules_hold_for_the_converted_value() {
-        let days = json!({"name": "days", "type": "int", "required": false, "validation": {"min": 1, "max": 90}});
+        let days =
+            json!({"name": "days", "type": "int", "required": false, "validation": {"min": 1, "max": 90}});
         assert_eq!(run(&days, json!("30")), Ok(json!(30)));
         assert_eq!(run(&days, json!(0)), Err("input_data.days: min".to_owned()));
         assert_eq!(run(&days, json!("91")), Err("input_data.days: max".to_owned()));

@@ -7,9 +7,9 @@ use crate::{
     metrics::Running,
     variables::Variables,
 };
-use bifrost_app::worker::{Ending, Outcome};
+use bifrost_app::worker::{Ending, OBJECTS_FULL, Outcome};
 use bifrost_domain::{
-    error::Kind as ErrorKind,
+    error::{Error, Kind as ErrorKind},
     execution::{Claimed, LogLevel, Status},
     ids::ExecutionId,
     ports::python::{Call, End, Event, Returned, Stop},
@@ -21,6 +21,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long an end is tried to be stored; after that the reaper ends the run.
 const STORE_PATIENCE: Duration = Duration::from_secs(600);
+/// How long a large result is tried to be stored where there is no room for it; after that the run ends without.
+const ROOM_PATIENCE: Duration = Duration::from_secs(10);
 /// Attempts that could not even be started before the run is given up.
 const START_ATTEMPTS: i32 = 5;
 /// The same for a workflow that this worker does not have: another may have seen the newest file already, and this one does in a moment.
@@ -194,7 +196,7 @@ async fn conclude(worker: &Arc<Worker>, claimed: &Claimed, ended: Ended, log: &m
                 tracing::warn!(execution.id = %claimed.id, attempt = claimed.attempt, "the end of an older attempt was dropped");
                 return true;
             }
-            Err(error) if error.kind == ErrorKind::Unavailable && started.elapsed() < STORE_PATIENCE => {
+            Err(error) if error.kind == ErrorKind::Unavailable && started.elapsed() < patience(&error) => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -204,15 +206,20 @@ async fn conclude(worker: &Arc<Worker>, claimed: &Claimed, ended: Ended, log: &m
                     return false;
                 }
                 // The result itself may be what was refused: the run must still end.
-                ending = Ending::by_platform(
-                    Status::Failed,
-                    "StorageError",
-                    "the result could not be stored",
-                    log.last_sequence(),
-                );
+                let mut message = "the result could not be stored".to_owned();
+                if error.kind == ErrorKind::Unavailable {
+                    message = format!("{message}: {}", error.message);
+                }
+                log.say(LogLevel::Error, message.clone());
+                log.finish().await;
+                ending = Ending::by_platform(Status::Failed, "StorageError", &message, log.last_sequence());
             }
         }
     }
+}
+
+fn patience(error: &Error) -> Duration {
+    if error.code == Some(OBJECTS_FULL) { ROOM_PATIENCE } else { STORE_PATIENCE }
 }
 
 /// Says `text`, which is for everybody; what only administrators may read is said on a line that others do not get.

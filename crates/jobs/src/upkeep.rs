@@ -27,8 +27,10 @@ pub(crate) async fn run(worker: Arc<Worker>) {
         if !duty.is_mine(&worker).await {
             continue;
         }
+        // What this process itself lost with its lease is about to be ended by it, with every line that the run still wrote.
+        let in_hand = |id| worker.running.contains_key(&id);
         if duty.is_settled(SETTLING)
-            && let Err(error) = worker.app.reap(chrono_duration(GRACE)).await
+            && let Err(error) = worker.app.reap(chrono_duration(GRACE), in_hand).await
         {
             tracing::warn!(error = %error, "lost runs were not taken; trying again");
         }

@@ -4,8 +4,7 @@
 use crate::{
     files::closed_to_others,
     lease::Lease,
-    metrics,
-    sys,
+    metrics, sys,
     zygote::{Start, Zygote, ZygoteLink},
 };
 use bifrost_domain::ports::python::RuntimeInfo;

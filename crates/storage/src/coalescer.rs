@@ -110,10 +110,10 @@ async fn write_bisecting<W: BatchWriter>(
                 work.push(range);
                 for range in work.drain(..) {
                     for slot in &mut outcomes[range] {
-                        *slot = Some(Err(Error::Away(sqlx::Error::PoolTimedOut)));
+                        *slot = Some(Err(error.shared()));
                     }
                 }
-                tracing::warn!(error = %error, "a batch was not written: the database is away");
+                tracing::warn!(error = %error, "a batch was not written");
                 return true;
             }
             Err(error) if range.len() == 1 => outcomes[range.start] = Some(Err(error)),

@@ -1,6 +1,6 @@
 //! The open database: pools, transactions, and the one write connection of SQLite.
 
-use crate::Error;
+use crate::{Error, writes::Writes};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqlxPostgresConnector,
     SqlxSqliteConnector, TransactionTrait,
@@ -65,6 +65,7 @@ pub struct Db {
     pub(crate) pools: Pools,
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    pub(crate) writes: Writes,
 }
 
 /// How long a caller waits for a connection before the database counts as away.
@@ -115,7 +116,8 @@ impl Db {
             .connect_with(options)
             .await?;
         let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
-        Ok(Self { pools: Pools::Postgres(pool), writer: connection.clone(), reader: connection })
+        let writes = Writes::default();
+        Ok(Self { pools: Pools::Postgres(pool), writer: connection.clone(), reader: connection, writes })
     }
 
     async fn connect_sqlite(path: &std::path::Path) -> Result<Self, Error> {
@@ -134,6 +136,14 @@ impl Db {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
+            // SQLite rolls a transaction back by itself when the disk is full. The connection does not learn of it, finds nothing to roll
+            // back, and would refuse every further transaction for ever.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
+                })
+            })
             .connect_with(options.clone())
             .await?;
         let read = SqlitePoolOptions::new()
@@ -148,6 +158,7 @@ impl Db {
             writer: SqlxSqliteConnector::from_sqlx_sqlite_pool(write.clone()),
             reader: SqlxSqliteConnector::from_sqlx_sqlite_pool(read.clone()),
             pools: Pools::Sqlite { write, read },
+            writes: Writes::default(),
         })
     }
 
@@ -197,15 +208,23 @@ impl Db {
             // write, where a busy database could no longer be waited for.
             inner.execute_unprepared("UPDATE leases SET until = until WHERE 0").await?;
         }
-        Ok(Tx { inner })
+        Ok(Tx { inner, writes: self.writes.clone() })
     }
 
-    /// A real round trip over a connection that is open already.
+    /// A real round trip over a connection that is open already. After a write that found the disk full: a write, so that whoever asks
+    /// learns when there is room again.
     ///
     /// # Errors
-    /// Away.
+    /// Away, or the disk is full.
     pub async fn probe(&self) -> Result<(), Error> {
         self.reader.execute_unprepared("SELECT 1").await?;
+        if self.writes.is_full() {
+            let written = self.writer.execute_unprepared("UPDATE leases SET until = until").await;
+            self.writes.note(written.map(drop).map_err(Error::from))?;
+            if self.writes.is_full() {
+                return Err(Error::Full(sqlx::Error::Io(std::io::ErrorKind::StorageFull.into())));
+            }
+        }
         Ok(())
     }
 
@@ -226,6 +245,7 @@ impl Db {
 #[derive(Debug)]
 pub struct Tx {
     pub(crate) inner: DatabaseTransaction,
+    writes: Writes,
 }
 
 impl Tx {
@@ -234,6 +254,6 @@ impl Tx {
     /// # Errors
     /// Away; the outcome is then unknown and the caller reads back.
     pub async fn commit(self) -> Result<(), Error> {
-        Ok(self.inner.commit().await?)
+        self.writes.note(self.inner.commit().await.map_err(Error::from))
     }
 }

@@ -26,7 +26,8 @@ pub(crate) async fn execute(
     sql: &str,
     values: impl IntoIterator<Item = Value>,
 ) -> Result<u64, Error> {
-    Ok(bounded(db.writer().execute(statement(db, sql, values))).await?.rows_affected())
+    let done = bounded(db.writer().execute(statement(db, sql, values))).await;
+    Ok(db.writes.note(done)?.rows_affected())
 }
 
 /// Runs a writing statement on its own that returns at most one row.

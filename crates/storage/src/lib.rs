@@ -35,6 +35,7 @@ pub mod tickets;
 pub mod users;
 pub mod workers;
 pub mod workflows;
+pub(crate) mod writes;
 
 pub use db::{Db, Target, Tx};
 pub use error::Error;

@@ -12,6 +12,7 @@ use object_store::{
     GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path,
 };
 use std::{
+    io::ErrorKind,
     ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -51,8 +52,16 @@ fn path(key: &str) -> Result<Path, Error> {
 fn refine(error: object_store::Error) -> Error {
     match error {
         object_store::Error::NotFound { .. } => Error::NotFound,
+        error if is_full(&error) => Error::Full(error.into()),
         error => failed(error),
     }
+}
+
+/// Whether anything in the chain of causes says that there is no room.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|io| matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+        || error.source().is_some_and(is_full)
 }
 
 #[async_trait]

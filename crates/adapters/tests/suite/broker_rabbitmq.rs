@@ -272,18 +272,18 @@ async fn what_a_killed_consumer_had_in_hand_comes_back_marked() {
             seen.insert(n, delivery.redelivered);
             delivery.settle.ack();
         }
-        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [
-            (1, true),
-            (2, true),
-            (3, true),
-            (4, false),
-            (5, false)
-        ]);
+        assert_eq!(
+            seen.into_iter().collect::<Vec<_>>(),
+            [(1, true), (2, true), (3, true), (4, false), (5, false)]
+        );
     })
     .await;
 }
 
-#[expect(clippy::disallowed_methods, reason = "it is how the test tells the process that it starts what to do")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is how the test tells the process that it starts what to do"
+)]
 fn asked_to_hold() -> Option<String> {
     std::env::var(HOLD).ok()
 }

@@ -263,7 +263,8 @@ impl Follow {
         };
         if version != self.variables {
             self.variables = version;
-            self.send(ServerMessage::ExecutionVariables { execution_id: self.id, version, variables }).await?;
+            self.send(ServerMessage::ExecutionVariables { execution_id: self.id, version, variables })
+                .await?;
         }
         Ok(Read::Whole)
     }

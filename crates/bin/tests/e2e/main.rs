@@ -13,6 +13,7 @@
 
 mod cli;
 mod connections;
+mod disk_full;
 mod doctor;
 mod examples;
 mod health;

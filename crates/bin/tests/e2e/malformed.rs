@@ -301,7 +301,11 @@ impl Server {
             let smuggled = "0\r\n\r\nGET /nothing-of-ours HTTP/1.1\r\nhost: localhost\r\n\r\n";
             let replies = exchange(self.address, post(headers, smuggled).as_bytes()).await;
             let statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
-            assert_eq!(statuses, [400], "the body is empty, and the connection closes behind it: {replies:?}");
+            assert_eq!(
+                statuses,
+                [400],
+                "the body is empty, and the connection closes behind it: {replies:?}"
+            );
         }
         // What follows a good request and is none ends the connection, after the good answer.
         let good = "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";

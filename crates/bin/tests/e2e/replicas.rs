@@ -116,8 +116,7 @@ async fn a_session_is_the_same_at_both_apis() {
 #[tokio::test]
 async fn both_apis_know_the_same_workflows() {
     const FIRST: &str = "from bifrost import workflow\n\n@workflow(execution_mode='sync')\ndef shared(n: int):\n    return n\n";
-    const SECOND: &str =
-        "from bifrost import workflow\n\n@workflow(execution_mode='sync')\ndef shared(text: str):\n    return text\n";
+    const SECOND: &str = "from bifrost import workflow\n\n@workflow(execution_mode='sync')\ndef shared(text: str):\n    return text\n";
     with_two_of_each(async |world, here, there| {
         let declared = async |api: &Client| -> Vec<Value> {
             let list = api.get("/api/workflows").await.of(200);

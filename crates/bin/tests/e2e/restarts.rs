@@ -92,7 +92,20 @@ async fn health_becomes(apis: &[Client; 2], what: &str, is_so: impl Fn(&Value) -
     for api in apis {
         until(what, PATIENCE, async || {
             let health = api.get("/health/detailed").await.json();
-            if !is_so(&health) { tick(&format!("{what}: {}", health["components"].as_object().map(|c| c.iter().filter(|(_, v)| v["status"] != "healthy").map(|(k, v)| format!("{k} {v} ")).collect::<String>()).unwrap_or_default())); sleep(Duration::from_millis(500)).await; }
+            if !is_so(&health) {
+                tick(&format!(
+                    "{what}: {}",
+                    health["components"]
+                        .as_object()
+                        .map(|c| c
+                            .iter()
+                            .filter(|(_, v)| v["status"] != "healthy")
+                            .map(|(k, v)| format!("{k} {v} "))
+                            .collect::<String>())
+                        .unwrap_or_default()
+                ));
+                sleep(Duration::from_millis(500)).await;
+            }
             is_so(&health).then_some(())
         })
         .await;
@@ -100,7 +113,16 @@ async fn health_becomes(apis: &[Client; 2], what: &str, is_so: impl Fn(&Value) -
 }
 
 /// Ends a server, lets it be away while everybody notices, and starts it again; then all is well without anybody's help.
-fn tick(t: &str) { use std::io::Write; let mut f = std::fs::OpenOptions::new().append(true).create(true).open("/tmp/ct_ticks").expect("f"); let _ = writeln!(f, "{:?} {t}", { let mut b=String::new(); std::io::Read::read_to_string(&mut std::fs::File::open("/proc/uptime").expect("u"), &mut b).expect("r"); b.split(" ").next().map(str::to_owned) }); }
+fn tick(t: &str) {
+    use std::io::Write;
+    let mut f = std::fs::OpenOptions::new().append(true).create(true).open("/tmp/ct_ticks").expect("f");
+    let _ = writeln!(f, "{:?} {t}", {
+        let mut b = String::new();
+        std::io::Read::read_to_string(&mut std::fs::File::open("/proc/uptime").expect("u"), &mut b)
+            .expect("r");
+        b.split(" ").next().map(str::to_owned)
+    });
+}
 async fn restart(apis: &[Client; 2], server: &PrivateServer, part: &str, by_force: bool) {
     if by_force {
         server.kill().await;
@@ -178,10 +200,13 @@ async fn servers_that_restart_in_the_middle_of_a_load_lose_nothing() {
 
             tick("load");
             for round in 0..2 {
-                for (at, (server, part)) in
-                    [(&servers.postgres, "database"), (&servers.rabbitmq, "broker"), (&servers.redis, "redis")]
-                        .into_iter()
-                        .enumerate()
+                for (at, (server, part)) in [
+                    (&servers.postgres, "database"),
+                    (&servers.rabbitmq, "broker"),
+                    (&servers.redis, "redis"),
+                ]
+                .into_iter()
+                .enumerate()
                 {
                     restart(&apis, server, part, (round + at) % 2 == 0).await;
                 }
@@ -224,8 +249,7 @@ async fn servers_that_restart_in_the_middle_of_a_load_lose_nothing() {
             // The timeline and the daily numbers know of one end each.
             const ENDED: &str = "status NOT IN ('Scheduled', 'Pending', 'Running', 'Cancelling')";
             let ends = count(world, &format!("SELECT count(*) FROM executions WHERE {ENDED}")).await;
-            let told =
-                count(world, "SELECT count(*) FROM execution_events WHERE event = 'finished'").await;
+            let told = count(world, "SELECT count(*) FROM execution_events WHERE event = 'finished'").await;
             let counted = count(
                 world,
                 "SELECT sum(success_count + cancelled_count)::bigint FROM execution_metrics_daily",

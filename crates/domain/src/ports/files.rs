@@ -35,7 +35,7 @@ pub enum Error {
     #[error("`{0}` is larger than {MAX_FILE_BYTES} bytes")]
     TooLarge(String),
     /// The file system said no.
-    #[error("the file system failed")]
+    #[error("the file system failed: {0}")]
     Failed(#[source] std::io::Error),
 }
 

@@ -20,7 +20,10 @@ pub enum Error {
     /// (a staging name), a backslash or a control character.
     #[error("`{0}` is not a valid object key")]
     BadKey(String),
-    /// It is away or full.
+    /// Its disk is full.
+    #[error("the disk of the object store is full")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It is away.
     #[error("the object store failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -61,22 +61,47 @@ impl HotPath {
     #[must_use]
     pub fn start(store: &Store, clock: &SharedClock) -> Self {
         let db: &Db = store.db();
+        let watched = || db.writes.clone();
         match &db.pools {
             Pools::Postgres(pool) => Self {
-                submit: Coalescer::spawn("submit", postgres::Submit::new(pool.clone()), MAX_BATCH),
-                claim: Coalescer::spawn(
-                    "claim",
-                    postgres::Claims::new(pool.clone(), clock.clone()),
+                submit: Coalescer::spawn(
+                    "submit",
+                    watched().watched(postgres::Submit::new(pool.clone())),
                     MAX_BATCH,
                 ),
-                logs: Coalescer::spawn("logs", postgres::Logs::new(pool.clone()), MAX_LOG_BATCH),
-                finish: Coalescer::spawn("finish", postgres::Finishes::new(pool.clone()), MAX_BATCH),
+                claim: Coalescer::spawn(
+                    "claim",
+                    watched().watched(postgres::Claims::new(pool.clone(), clock.clone())),
+                    MAX_BATCH,
+                ),
+                logs: Coalescer::spawn(
+                    "logs",
+                    watched().watched(postgres::Logs::new(pool.clone())),
+                    MAX_LOG_BATCH,
+                ),
+                finish: Coalescer::spawn(
+                    "finish",
+                    watched().watched(postgres::Finishes::new(pool.clone())),
+                    MAX_BATCH,
+                ),
             },
             Pools::Sqlite { write, .. } => Self {
-                submit: Coalescer::spawn("submit", sqlite::Submit(write.clone()), MAX_BATCH),
-                claim: Coalescer::spawn("claim", sqlite::Claims(write.clone(), clock.clone()), MAX_BATCH),
-                logs: Coalescer::spawn("logs", sqlite::Logs(write.clone()), MAX_LOG_BATCH),
-                finish: Coalescer::spawn("finish", sqlite::Finishes(write.clone()), MAX_BATCH),
+                submit: Coalescer::spawn(
+                    "submit",
+                    watched().watched(sqlite::Submit(write.clone())),
+                    MAX_BATCH,
+                ),
+                claim: Coalescer::spawn(
+                    "claim",
+                    watched().watched(sqlite::Claims(write.clone(), clock.clone())),
+                    MAX_BATCH,
+                ),
+                logs: Coalescer::spawn("logs", watched().watched(sqlite::Logs(write.clone())), MAX_LOG_BATCH),
+                finish: Coalescer::spawn(
+                    "finish",
+                    watched().watched(sqlite::Finishes(write.clone())),
+                    MAX_BATCH,
+                ),
             },
         }
     }

@@ -54,8 +54,7 @@ async fn the_last_of_an_attempt_do_not_take_the_place_of_the_next_ones() {
             next.execute_unprepared(&sql).await.expect("changed");
         }
         let waits = async {
-            const BLOCKED: &str =
-                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            const BLOCKED: &str = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
             while bed.query(BLOCKED).await.is_empty() {}
             next.commit().await.expect("commit");
         };

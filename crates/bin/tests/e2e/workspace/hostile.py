@@ -3,10 +3,12 @@
 import asyncio
 import atexit
 import ctypes
+import errno
 import mmap
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -362,3 +364,52 @@ def hostile_for_a_moment_in_a_thread(what: str, mark: str):
     name(mark)
     print("armed")
     return globals()[what](mark)
+
+
+# ---- a disk without room, for as long as somebody outside wants it
+
+
+def tell_and_wait(port, word):
+    """Says a word outside, where it needs no room, and waits for the answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as door:
+        door.sendall(word.encode())
+        door.settimeout(None)
+        door.recv(1)
+
+
+def write_until_full(file):
+    size = 1 << 20
+    while size:
+        try:
+            os.write(file, bytes(size))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            size //= 2
+
+
+@workflow
+def fill_the_disk(port: int):
+    """Leaves no room where runs have their folders."""
+    file = os.open("filler", os.O_CREAT | os.O_WRONLY)
+    write_until_full(file)
+    tell_and_wait(port, "full")
+    os.ftruncate(file, 0)
+    return "freed"
+
+
+@workflow
+def make_files(port: int):
+    """Leaves no room for another file or folder."""
+    count = 0
+    try:
+        while True:
+            os.close(os.open(f"f{count}", os.O_CREAT | os.O_WRONLY))
+            count += 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+    tell_and_wait(port, "full")
+    for number in range(count):
+        os.unlink(f"f{number}")
+    return "freed"

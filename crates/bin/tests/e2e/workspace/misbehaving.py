@@ -57,3 +57,9 @@ def imports():
 def large(size: int):
     """Returns more than a row holds."""
     return {"text": "x" * size}
+
+
+@workflow
+def returns_text(size: int):
+    """Returns a text of that many bytes."""
+    return "x" * size

@@ -57,9 +57,12 @@ impl Rivals {
             let rows = self.bed.query(sql).await;
             rows[0].try_get::<i64>("", "n").expect("a number")
         };
-        const ENDED: &str = "e.status IN ('Success', 'CompletedWithErrors', 'Failed', 'Timeout', 'Cancelled')";
+        const ENDED: &str =
+            "e.status IN ('Success', 'CompletedWithErrors', 'Failed', 'Timeout', 'Cancelled')";
         let events = |event: &str| {
-            format!("(SELECT count(*) FROM execution_events v WHERE v.execution_id = e.id AND v.event = '{event}')")
+            format!(
+                "(SELECT count(*) FROM execution_events v WHERE v.execution_id = e.id AND v.event = '{event}')"
+            )
         };
         for (rule, sql) in [
             ("accepted once", format!("{} = 1", events("accepted"))),
@@ -93,7 +96,8 @@ impl Rivals {
             (Status::Cancelled, "cancelled_count"),
         ] {
             let rows =
-                count(&format!("SELECT count(*) AS n FROM executions WHERE status = '{}'", status.as_str())).await;
+                count(&format!("SELECT count(*) AS n FROM executions WHERE status = '{}'", status.as_str()))
+                    .await;
             let counted = count(&format!(
                 "SELECT CAST(coalesce(sum({column}), 0) AS bigint) AS n FROM execution_metrics_daily"
             ))

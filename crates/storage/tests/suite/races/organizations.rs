@@ -22,10 +22,7 @@ on_both_databases![
     one_of_two_organizations_has_the_domain,
 ];
 
-fn deletion(
-    rivals: &Rivals,
-    number: u128,
-) -> impl Future<Output = Result<Deletion, Error>> + Send + 'static {
+fn deletion(rivals: &Rivals, number: u128) -> impl Future<Output = Result<Deletion, Error>> + Send + 'static {
     let (store, permit) = (rivals.one.store.clone(), organizations_permit(rivals.bed.now()));
     let id = organization(number).organization().expect("an organization");
     async move {
@@ -84,7 +81,8 @@ async fn an_organization_is_deleted_or_has_the_value(db: TestDatabase) {
         let scope = rivals.bed.add_organization(turn.into()).await;
         let value = ConfigValue::Plain { kind: "string".to_owned(), value: json!("v") };
         let config = Config { key: "url".to_owned(), scope, value };
-        let (id, now, other) = (ConfigId::from_uuid(rivals.bed.uuid()), rivals.bed.now(), rivals.other.clone());
+        let (id, now, other) =
+            (ConfigId::from_uuid(rivals.bed.uuid()), rivals.bed.now(), rivals.other.clone());
         let (deleted, put) = at_once(turn, deletion(&rivals, turn.into()), async move {
             other.store.put_config(id, &config, user_id(1), now).await
         })
@@ -128,8 +126,7 @@ async fn one_of_two_organizations_has_the_domain(db: TestDatabase) {
     for turn in 0..TURNS {
         let domain = Some(format!("d{turn}.example"));
         let (one, other) = rivals.sides();
-        let (first, second) =
-            at_once(turn, named(one, 1, domain.clone()), named(other, 2, domain)).await;
+        let (first, second) = at_once(turn, named(one, 1, domain.clone()), named(other, 2, domain)).await;
         match (first, second) {
             (Ok(()), Err(Error::Duplicate(_))) | (Err(Error::Duplicate(_)), Ok(())) => {}
             other => panic!("{other:?}"),

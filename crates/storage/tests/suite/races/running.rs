@@ -123,7 +123,11 @@ async fn a_run_is_ended_tried_again_or_taken_by_one_of_two(db: TestDatabase) {
                     (false, true) => second,
                     both => panic!("{first:?} and {second:?}: {both:?}"),
                 };
-                assert_eq!(rivals.bed.status(run.claimed.id).await, winner.leads_to(), "{first:?} {second:?}");
+                assert_eq!(
+                    rivals.bed.status(run.claimed.id).await,
+                    winner.leads_to(),
+                    "{first:?} {second:?}"
+                );
                 put_away(&rivals, run.claimed.id).await;
             }
         }
@@ -217,12 +221,11 @@ async fn one_of_two_cancels_asks_a_run_to_end(db: TestDatabase) {
         let run = running(&rivals).await;
         let (id, now) = (run.claimed.id, rivals.bed.now());
         let (one, other) = rivals.sides();
-        let (first, second) = at_once(
-            turn,
-            async move { one.store.cancel_execution(id, user_id(8), now).await },
-            async move { other.store.cancel_execution(id, user_id(9), now).await },
-        )
-        .await;
+        let (first, second) =
+            at_once(turn, async move { one.store.cancel_execution(id, user_id(8), now).await }, async move {
+                other.store.cancel_execution(id, user_id(9), now).await
+            })
+            .await;
         let mut outcomes = [first, second].map(|outcome| outcome.expect("asked").expect("there"));
         outcomes.sort_by_key(|outcome| *outcome != CancelOutcome::Cancelling);
         assert_eq!(outcomes, [CancelOutcome::Cancelling, CancelOutcome::Already(Status::Cancelling)]);

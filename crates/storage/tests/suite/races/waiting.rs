@@ -54,9 +54,10 @@ async fn one_of_two_submits_of_an_id_is_the_execution(db: TestDatabase) {
         let (one, other) = rivals.sides();
         let (id, first) = (given.id, given.clone());
         // Both hear that it is accepted: the second caller repeats what the first one said.
-        let outcomes =
-            at_once(turn, async move { one.hot.submit(first).await }, async move { other.hot.submit(again).await })
-                .await;
+        let outcomes = at_once(turn, async move { one.hot.submit(first).await }, async move {
+            other.hot.submit(again).await
+        })
+        .await;
         outcomes.0.expect("accepted");
         outcomes.1.expect("accepted");
         assert_eq!(rivals.bed.events(id).await, ["accepted"]);
@@ -73,7 +74,8 @@ async fn one_of_two_claims_has_the_run(db: TestDatabase) {
         let (one, other) = rivals.sides();
         let (a, b) = (Claim { id, worker_id: rivals.worker }, Claim { id, worker_id: rival_worker });
         let (first, second) =
-            at_once(turn, async move { one.hot.claim(a).await }, async move { other.hot.claim(b).await }).await;
+            at_once(turn, async move { one.hot.claim(a).await }, async move { other.hot.claim(b).await })
+                .await;
         let (first, second) = (first.expect("asked"), second.expect("asked"));
         assert!(first.is_some() != second.is_some(), "{first:?} and {second:?}");
         let winner = if first.is_some() { rivals.worker } else { rival_worker };
@@ -91,12 +93,11 @@ async fn one_of_two_reservations_has_the_row(db: TestDatabase) {
         }
         let (one, other) = rivals.sides();
         let now = rivals.bed.now();
-        let (first, second) = at_once(
-            turn,
-            async move { one.store.reserve_due(10, now).await },
-            async move { other.store.reserve_due(10, now).await },
-        )
-        .await;
+        let (first, second) =
+            at_once(turn, async move { one.store.reserve_due(10, now).await }, async move {
+                other.store.reserve_due(10, now).await
+            })
+            .await;
         let mut all: Vec<_> = first.expect("asked").iter().map(|row| row.id).collect();
         all.extend(second.expect("asked").iter().map(|row| row.id));
         // One that came back with fewer because of the other finds the rest in its next round.
@@ -112,11 +113,9 @@ async fn a_reserved_row_is_claimed_or_cancelled_and_not_both(db: TestDatabase) {
         let id = dispatched(&rivals).await;
         let (one, other) = rivals.sides();
         let (claim, now) = (Claim { id, worker_id: rivals.worker }, rivals.bed.now());
-        let (claimed, cancelled) = at_once(
-            turn,
-            async move { one.hot.claim(claim).await },
-            async move { other.store.cancel_execution(id, user_id(9), now).await },
-        )
+        let (claimed, cancelled) = at_once(turn, async move { one.hot.claim(claim).await }, async move {
+            other.store.cancel_execution(id, user_id(9), now).await
+        })
         .await;
         let (claimed, cancelled) = (claimed.expect("asked"), cancelled.expect("asked"));
         let expected = if claimed.is_some() {
@@ -186,12 +185,11 @@ async fn a_stamp_that_is_taken_back_and_reserved_again_leaves_one_row_to_dispatc
         let id = dispatched(&rivals).await;
         let (one, other) = rivals.sides();
         let now = rivals.bed.now();
-        let (cleared, reserved) = at_once(
-            turn,
-            async move { one.store.clear_stamps(&[id]).await },
-            async move { other.store.reserve_due(10, now).await },
-        )
-        .await;
+        let (cleared, reserved) =
+            at_once(turn, async move { one.store.clear_stamps(&[id]).await }, async move {
+                other.store.reserve_due(10, now).await
+            })
+            .await;
         assert_eq!(cleared.expect("asked"), 1);
         let taken = reserved.expect("asked").len();
         let left = rivals.bed.store.reserve_due(10, now).await.expect("asked").len();
@@ -207,12 +205,11 @@ async fn one_of_two_cancels_ends_what_waits(db: TestDatabase) {
         let id = dispatched(&rivals).await;
         let (one, other) = rivals.sides();
         let now = rivals.bed.now();
-        let (first, second) = at_once(
-            turn,
-            async move { one.store.cancel_execution(id, user_id(8), now).await },
-            async move { other.store.cancel_execution(id, user_id(9), now).await },
-        )
-        .await;
+        let (first, second) =
+            at_once(turn, async move { one.store.cancel_execution(id, user_id(8), now).await }, async move {
+                other.store.cancel_execution(id, user_id(9), now).await
+            })
+            .await;
         let mut outcomes = [first, second].map(|outcome| outcome.expect("asked").expect("there"));
         outcomes.sort_by_key(|outcome| *outcome != CancelOutcome::Cancelled);
         assert_eq!(outcomes, [CancelOutcome::Cancelled, CancelOutcome::Already(Status::Cancelled)]);

@@ -44,12 +44,11 @@ async fn a_worker_that_stopped_is_not_brought_back_by_a_renewal(db: TestDatabase
         let now = rivals.bed.now();
         let until = now + Duration::seconds(20);
         let (one, other) = rivals.sides();
-        let (renewed, stopped) = at_once(
-            turn,
-            async move { one.store.renew_worker(worker, until, now).await },
-            async move { other.store.stop_worker(worker, now).await },
-        )
-        .await;
+        let (renewed, stopped) =
+            at_once(turn, async move { one.store.renew_worker(worker, until, now).await }, async move {
+                other.store.stop_worker(worker, now).await
+            })
+            .await;
         renewed.expect("asked");
         stopped.expect("asked");
         let live = rivals.bed.reader.list_live_workers(now).await.expect("read");
@@ -67,11 +66,9 @@ async fn what_a_stopping_worker_claims_is_found(db: TestDatabase) {
         let now = rivals.bed.now();
         let (one, other) = rivals.sides();
         let claim = Claim { id, worker_id: worker };
-        let (claimed, stopped) = at_once(
-            turn,
-            async move { one.hot.claim(claim).await },
-            async move { other.store.stop_worker(worker, now).await },
-        )
+        let (claimed, stopped) = at_once(turn, async move { one.hot.claim(claim).await }, async move {
+            other.store.stop_worker(worker, now).await
+        })
         .await;
         stopped.expect("asked");
         let claimed = claimed.expect("asked").is_some();
@@ -97,11 +94,9 @@ async fn a_forgotten_worker_leaves_no_run_behind(db: TestDatabase) {
         let all = now + Duration::seconds(11);
         let (one, other) = rivals.sides();
         let claim = Claim { id, worker_id: worker };
-        let (claimed, forgotten) = at_once(
-            turn,
-            async move { one.hot.claim(claim).await },
-            async move { other.store.forget_workers(all).await },
-        )
+        let (claimed, forgotten) = at_once(turn, async move { one.hot.claim(claim).await }, async move {
+            other.store.forget_workers(all).await
+        })
         .await;
         let (claimed, forgotten) = (claimed.expect("asked").is_some(), forgotten.expect("asked"));
         let lost = rivals.bed.store.list_lost(now).await.expect("read");
@@ -127,7 +122,14 @@ async fn a_duty_is_renewed_by_its_holder_or_taken_by_another(db: TestDatabase) {
     for turn in 0..TURNS {
         let (own, rival) = (holders[holder], holders[1 - holder]);
         let begun = rivals.bed.now();
-        assert!(rivals.bed.store.hold_lease("relay", own, begun + Duration::seconds(6), begun).await.expect("asked"));
+        assert!(
+            rivals
+                .bed
+                .store
+                .hold_lease("relay", own, begun + Duration::seconds(6), begun)
+                .await
+                .expect("asked")
+        );
         rivals.bed.clock.advance(Duration::seconds(6) + Duration::microseconds(1));
         let now = rivals.bed.now();
         let until = now + Duration::seconds(6);
@@ -149,20 +151,29 @@ async fn a_duty_that_is_given_back_is_not_taken_from_the_next(db: TestDatabase) 
     let (own, rival) = (WorkerId::from_uuid(rivals.bed.uuid()), WorkerId::from_uuid(rivals.bed.uuid()));
     for turn in 0..TURNS {
         let begun = rivals.bed.now();
-        assert!(rivals.bed.store.hold_lease("relay", own, begun + Duration::seconds(6), begun).await.expect("asked"));
+        assert!(
+            rivals
+                .bed
+                .store
+                .hold_lease("relay", own, begun + Duration::seconds(6), begun)
+                .await
+                .expect("asked")
+        );
         rivals.bed.clock.advance(Duration::seconds(7));
         let now = rivals.bed.now();
         let until = now + Duration::seconds(6);
         let (one, other) = rivals.sides();
-        let (released, taken) = at_once(
-            turn,
-            async move { one.store.release_leases(own).await },
-            async move { other.store.hold_lease("relay", rival, until, now).await },
-        )
-        .await;
+        let (released, taken) =
+            at_once(turn, async move { one.store.release_leases(own).await }, async move {
+                other.store.hold_lease("relay", rival, until, now).await
+            })
+            .await;
         released.expect("asked");
         assert!(taken.expect("asked"), "it had run out, or was given back");
-        assert!(!rivals.bed.store.hold_lease("relay", own, until, now).await.expect("asked"), "it is the rival's");
+        assert!(
+            !rivals.bed.store.hold_lease("relay", own, until, now).await.expect("asked"),
+            "it is the rival's"
+        );
         rivals.bed.store.release_leases(rival).await.expect("given back");
     }
     rivals.agree().await;
