@@ -92,20 +92,6 @@ async fn health_becomes(apis: &[Client; 2], what: &str, is_so: impl Fn(&Value) -
     for api in apis {
         until(what, PATIENCE, async || {
             let health = api.get("/health/detailed").await.json();
-            if !is_so(&health) {
-                tick(&format!(
-                    "{what}: {}",
-                    health["components"]
-                        .as_object()
-                        .map(|c| c
-                            .iter()
-                            .filter(|(_, v)| v["status"] != "healthy")
-                            .map(|(k, v)| format!("{k} {v} "))
-                            .collect::<String>())
-                        .unwrap_or_default()
-                ));
-                sleep(Duration::from_millis(500)).await;
-            }
             is_so(&health).then_some(())
         })
         .await;
@@ -113,23 +99,12 @@ async fn health_becomes(apis: &[Client; 2], what: &str, is_so: impl Fn(&Value) -
 }
 
 /// Ends a server, lets it be away while everybody notices, and starts it again; then all is well without anybody's help.
-fn tick(t: &str) {
-    use std::io::Write;
-    let mut f = std::fs::OpenOptions::new().append(true).create(true).open("/tmp/ct_ticks").expect("f");
-    let _ = writeln!(f, "{:?} {t}", {
-        let mut b = String::new();
-        std::io::Read::read_to_string(&mut std::fs::File::open("/proc/uptime").expect("u"), &mut b)
-            .expect("r");
-        b.split(" ").next().map(str::to_owned)
-    });
-}
 async fn restart(apis: &[Client; 2], server: &PrivateServer, part: &str, by_force: bool) {
     if by_force {
         server.kill().await;
     } else {
         server.stop().await;
     }
-    tick(&format!("{part} ended"));
     let away = Instant::now();
     health_becomes(apis, &format!("that the {part} is away"), |health| {
         // Without the database there is no service; without the others there is.
@@ -138,9 +113,7 @@ async fn restart(apis: &[Client; 2], server: &PrivateServer, part: &str, by_forc
     })
     .await;
     sleep(AWAY.saturating_sub(away.elapsed())).await;
-    tick("away seen");
     server.start_again().await;
-    tick("started");
     health_becomes(apis, &format!("that all is well after the {part}"), |health| {
         health["status"] == "healthy"
     })
@@ -168,9 +141,7 @@ async fn count(world: &World, sql: &str) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_restart_in_the_middle_of_a_load_lose_nothing() {
-    tick("begin");
     let servers = Servers::start().await;
-    tick("servers");
     World::on(Mode::Stack, servers.backends())
         .await
         .with("SYNC_WAIT_MAX", &SYNC_WAIT.to_string())
@@ -198,7 +169,6 @@ async fn servers_that_restart_in_the_middle_of_a_load_lose_nothing() {
             let (stop, stopped) = watch::channel(false);
             let asked = load(apis.clone(), door.port(), stopped);
 
-            tick("load");
             for round in 0..2 {
                 for (at, (server, part)) in [
                     (&servers.postgres, "database"),
@@ -211,11 +181,9 @@ async fn servers_that_restart_in_the_middle_of_a_load_lose_nothing() {
                     restart(&apis, server, part, (round + at) % 2 == 0).await;
                 }
             }
-            tick("all back");
             stop.send(true).expect("the load runs");
             let asked = asked.await.expect("no panic");
 
-            tick("asked");
             let mut accepted = 0;
             for Asked { word, is_sync, reply, took } in &asked {
                 assert!(*took < ANSWERED_WITHIN, "{word}: {took:?}");
@@ -232,7 +200,6 @@ async fn servers_that_restart_in_the_middle_of_a_load_lose_nothing() {
             assert!(accepted > 50, "{accepted} of {}", asked.len());
             let taken = asked.iter().filter(|one| one.reply.status < 300);
             stream::iter(taken).for_each_concurrent(8, |one| ran_whole(&apis, one)).await;
-            tick(&format!("checked {accepted} of {}", asked.len()));
             // One that was answered with 503 may have been accepted all the same, but never twice.
             let knocks = door.knocks();
             for Asked { word, reply, .. } in &asked {
