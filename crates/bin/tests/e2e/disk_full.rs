@@ -61,13 +61,13 @@ enum Disk {
     /// A run fills it and waits for a byte.
     Small { door: TcpListener },
     /// Files may not grow.
-    Limited { pid: i32 },
+    Limited { pid: u32 },
 }
 
 /// Until this is freed there is no room.
 enum Filled {
     Small { run: String, door: TcpStream },
-    Limited { pid: i32 },
+    Limited { pid: u32 },
 }
 
 impl Disk {
@@ -103,7 +103,7 @@ async fn knocked(door: &TcpListener) -> TcpStream {
 }
 
 /// The soft limit alone, so that it can be raised again.
-fn limit(pid: i32, bytes: &str) {
+fn limit(pid: u32, bytes: &str) {
     let done = std::process::Command::new("prlimit")
         .args(["--pid", &pid.to_string(), &format!("--fsize={bytes}:")])
         .status();

@@ -141,10 +141,6 @@ impl Process {
         self.address_of("serving").await
     }
 
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid.as_raw()
-    }
-
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid, signal).expect("it runs");
     }
