@@ -15,7 +15,7 @@ const REFERENCES: &str = "SELECT t.name AS owner, f.id, f.\"table\" AS parent, f
     lower(f.on_delete) AS on_delete, lower(f.on_update) AS on_update \
     FROM sqlite_master t JOIN pragma_foreign_key_list(t.name) f WHERE t.type = 'table' ORDER BY t.name, f.id, f.seq";
 
-const UNIQUES: &str = "SELECT t.name AS owner, i.name, group_concat(c.name, ', ') AS own FROM sqlite_master t \
+const UNIQUES: &str = "SELECT t.name AS owner, i.name, group_concat(c.name, ', ' ORDER BY c.seqno) AS own FROM sqlite_master t \
     JOIN pragma_index_list(t.name) i JOIN pragma_index_info(i.name) c WHERE t.type = 'table' AND i.origin = 'u' GROUP BY 1, 2";
 
 const OTHERS: &str = "SELECT type AS kind, name, tbl_name AS owner, sql FROM sqlite_master \
@@ -84,24 +84,32 @@ async fn columns(connection: &DatabaseConnection, schema: &mut Schema) -> Result
     Ok(())
 }
 
+#[derive(Default)]
+struct Reference {
+    parent: String,
+    own: Vec<String>,
+    theirs: Vec<String>,
+    /// What happens to the row when the parent's goes or changes.
+    then: String,
+}
+
 async fn references(connection: &DatabaseConnection, schema: &mut Schema) -> Result<(), Error> {
-    // By table and number: the parent, both sides, and what happens.
-    let mut found: BTreeMap<(String, i64), (String, Vec<String>, Vec<String>, String)> = BTreeMap::new();
+    let mut found: BTreeMap<(String, i64), Reference> = BTreeMap::new();
     for row in rows(connection, REFERENCES).await? {
-        let mut then = String::new();
+        let key = (text(&row, "owner")?, row.try_get::<i64>("", "id")?);
+        let reference = found.entry(key).or_default();
+        reference.parent = text(&row, "parent")?;
+        reference.own.push(text(&row, "own")?);
+        // Absent when the key of the parent is meant.
+        reference.theirs.extend(row.try_get::<Option<String>>("", "theirs")?);
+        reference.then.clear();
         for (event, action) in [("delete", text(&row, "on_delete")?), ("update", text(&row, "on_update")?)] {
             if action != "no action" {
-                then.push_str(&format!(", on {event} {action}"));
+                reference.then.push_str(&format!(", on {event} {action}"));
             }
         }
-        let key = (text(&row, "owner")?, row.try_get::<i64>("", "id")?);
-        let parent = text(&row, "parent")?;
-        let (_, own, theirs, _) = found.entry(key).or_insert((parent, Vec::new(), Vec::new(), then));
-        own.push(text(&row, "own")?);
-        // Absent when the key of the parent is meant.
-        theirs.extend(row.try_get::<Option<String>>("", "theirs")?);
     }
-    for ((owner, _), (parent, own, theirs, then)) in found {
+    for ((owner, _), Reference { parent, own, theirs, then }) in found {
         let part = format!("foreign key ({})", own.join(", "));
         add(schema, &owner, &part, &format!("{parent} ({}){then}", theirs.join(", ")));
     }

@@ -14,8 +14,8 @@ use bifrost_migration::{
 /// A migration made of two texts.
 struct Text {
     name: &'static str,
-    up: &'static str,
-    down: &'static str,
+    up: String,
+    down: String,
 }
 
 impl MigrationName for Text {
@@ -27,23 +27,27 @@ impl MigrationName for Text {
 #[async_trait::async_trait]
 impl MigrationTrait for Text {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.get_connection().execute_unprepared(self.up).await.map(drop)
+        manager.get_connection().execute_unprepared(&self.up).await.map(drop)
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.get_connection().execute_unprepared(self.down).await.map(drop)
+        manager.get_connection().execute_unprepared(&self.down).await.map(drop)
     }
 }
 
-fn texts(all: &[(&'static str, &'static str, &'static str)]) -> Vec<Box<dyn MigrationTrait>> {
-    all.iter().map(|&(name, up, down)| Box::new(Text { name, up, down }) as Box<dyn MigrationTrait>).collect()
+/// Migrations of these names, ways up and ways down.
+fn texts(all: &[(&'static str, &str, &str)]) -> Vec<Box<dyn MigrationTrait>> {
+    let text = |&(name, up, down): &(&'static str, &str, &str)| -> Box<dyn MigrationTrait> {
+        Box::new(Text { name, up: up.to_owned(), down: down.to_owned() })
+    };
+    all.iter().map(text).collect()
 }
 
 async fn described(connection: &DatabaseConnection) -> Schema {
     Schema::of(connection).await.expect("described")
 }
 
-/// The names in what the runner tells, each with the first letter of what was done.
+/// Notes what the runner tells: `+` for what was applied, `-` for what was taken back.
 fn note(steps: &mut Vec<String>) -> impl FnMut(Step<'_>) + Send {
     |step| {
         steps.push(match step {

@@ -240,3 +240,26 @@ async fn afresh_drops_all_of_ours_and_nothing_else(db: TestDatabase) {
     runner.fresh(false, &mut |_| ()).await.expect("made anew");
     assert_eq!(described(connection).await, schema);
 }
+
+#[tokio::test]
+async fn what_the_server_refuses_says_what_to_do() {
+    let case = |db: TestDatabase| async move {
+        let connection = empty(&db).await;
+        for (raises, said) in [
+            ("ERRCODE = '42501'", "GRANT CREATE ON SCHEMA public TO "),
+            ("ERRCODE = '55P03'", "a table is in use by somebody else"),
+            ("ERRCODE = '25006'", "the database is read-only"),
+            ("ERRCODE = '53200'", "max_locks_per_transaction"),
+            ("ERRCODE = '57P01'", "the database does not answer"),
+            ("ERRCODE = '22012', DETAIL = 'once'", "told to: once"),
+        ] {
+            let up = format!("DO $$ BEGIN RAISE EXCEPTION 'told to' USING {raises}; END $$");
+            let runner = Runner::of(&connection, texts(&[("m1_raises", &up, "")]));
+            let failed = runner.up(None, &mut |_| ()).await.expect_err("told to fail");
+            let Error::Failed { cause, .. } = failed else { panic!("{raises}: {failed}") };
+            let cause = cause.to_string();
+            assert!(cause.contains(said) && cause.contains("told to"), "{raises}: {cause}");
+        }
+    };
+    TestDatabase::postgres().await.run(case).await;
+}
