@@ -34,17 +34,37 @@ need_build_tools() {
     [ "$missing" = 0 ] || exit 1
 }
 
-# Exports NAME=VALUE lines of a file, taken literally; what the environment already has wins.
+# Exports the NAME=VALUE lines of a file, as Docker Compose reads them but nothing in a value is replaced: ` #` begins a comment outside of
+# quotes, the last of two lines for one name counts. What the environment already has wins. Lines that are none of this are named.
 load_env_file() {
-    local line name value
+    local line name value number=0 bad=0 ours=" "
+    local blank='^[[:space:]]*(#.*)?$'
+    local assignment='^[[:space:]]*(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$'
+    local double='^"([^"]*)"[[:space:]]*(#.*)?$' single="^'([^']*)'[[:space:]]*(#.*)?\$"
     [ -f "$1" ] || return 0
     while IFS= read -r line || [ -n "$line" ]; do
+        number=$((number + 1))
         line="${line%$'\r'}"
-        [[ "$line" =~ ^[[:space:]]*(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$ ]] || continue
+        if [[ "$line" =~ $blank ]]; then continue; fi
+        if [[ ! "$line" =~ $assignment ]]; then
+            echo "$1, line $number: is not NAME=VALUE (no spaces around =)" >&2
+            bad=1
+            continue
+        fi
         name="${BASH_REMATCH[2]}" value="${BASH_REMATCH[3]}"
-        if [[ "$value" =~ ^\"(.*)\"$ || "$value" =~ ^\'(.*)\'$ ]]; then value="${BASH_REMATCH[1]}"; fi
-        [ -n "${!name+set}" ] || export "$name=$value"
+        if [[ "$value" =~ $double || "$value" =~ $single ]]; then
+            value="${BASH_REMATCH[1]}"
+        else
+            if [[ "$value" == \#* ]]; then value=""; fi
+            value="${value%%[[:space:]]#*}"
+            value="${value%"${value##*[![:space:]]}"}"
+        fi
+        if [ -z "${!name+set}" ] || [[ "$ours" == *" $name "* ]]; then
+            ours+="$name "
+            export "$name=$value"
+        fi
     done <"$1"
+    [ "$bad" = 0 ] || exit 1
 }
 
 # Where cargo puts what it builds.

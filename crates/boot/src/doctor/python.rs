@@ -153,7 +153,8 @@ async fn run(runtime: &PythonAdapter) -> Result<(), String> {
                 }
                 End::NotStarted(why) | End::Protocol(why) => Err(why),
                 End::Died { code, signal, why } => {
-                    Err(why.unwrap_or_else(|| format!("its process ended (code {code:?}, signal {signal:?})")))
+                    Err(why
+                        .unwrap_or_else(|| format!("its process ended (code {code:?}, signal {signal:?})")))
                 }
                 End::TimedOut => Err(format!("it did not end within {} s", RUN_WITHIN.as_secs())),
                 End::Cancelled | End::Interrupted => Err("it was ended".to_owned()),

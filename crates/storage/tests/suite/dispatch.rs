@@ -1,6 +1,6 @@
 //! From the waiting row to the broker: reservation, and what takes it back.
 
-use crate::support::{Bed, organization, user_id};
+use crate::support::{Bed, user_id};
 use bifrost_domain::{
     execution::{Kind, Status},
     ids::ExecutionId,
