@@ -1,7 +1,7 @@
 //! Opens everything the settings name and builds the application over it.
 
 use crate::{
-    data_folder, migrate,
+    clock, data_folder, migrate,
     settings::{BrokerChoice, BusChoice, Database, Environment, ObjectsChoice, Settings, ensure_keys},
 };
 use anyhow::{Context, Result, bail};
@@ -13,7 +13,7 @@ use bifrost_app::{
     organizations::Organizations,
 };
 use bifrost_domain::{
-    clock::{SharedClock, SharedIds, SystemClock, SystemIds},
+    clock::{Clock, SharedClock, SharedIds, SteadyClock, SteadyIds, SystemClock},
     ids::WorkerId,
     ports::{broker::Broker, bus::Bus, objects::Objects, python::Inspector},
 };
@@ -74,8 +74,6 @@ impl Opened {
 
 /// A database that is still starting is waited for so long.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
-/// A clock further off the database's is refused: leases and ids stand on it.
-pub(crate) const CLOCK_TOLERANCE: chrono::Duration = chrono::Duration::seconds(5);
 
 /// Opens everything for `role`. Only the database has to be there; a broker or bus that is away is degraded and comes back by
 /// itself.
@@ -83,8 +81,9 @@ pub(crate) const CLOCK_TOLERANCE: chrono::Duration = chrono::Duration::seconds(5
 /// # Errors
 /// With one line that says what to do.
 pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
-    let clock: SharedClock = Arc::new(SystemClock);
-    let ids: SharedIds = Arc::new(SystemIds);
+    let time = Arc::new(SteadyClock::starting_at(SystemClock.now()));
+    let clock: SharedClock = time.clone();
+    let ids: SharedIds = Arc::new(SteadyIds::new(clock.clone()));
     let data = if settings.mode.is_stack() {
         data_folder::make(&settings.data_dir)?;
         None
@@ -93,7 +92,8 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
     };
     let keys = ensure_keys(settings)?;
     let store = Store::new(open_database(settings).await?);
-    check_clock(&store, &clock).await?;
+    clock::begin(&store, &time).await?;
+    tokio::spawn(clock::follow(store.clone(), Arc::downgrade(&time)));
     if let Err(error) = migrate::up(&store, &clock).await {
         return Err(without_rights(settings).await.unwrap_or(error));
     }
@@ -213,20 +213,6 @@ async fn without_rights(settings: &Settings) -> Option<anyhow::Error> {
     let found = examine(&target(&settings.database)).await.ok().flatten()?;
     let advice = found.may_not_create?;
     Some(anyhow::anyhow!("{}: {advice}", settings.database.describe()))
-}
-
-async fn check_clock(store: &Store, clock: &SharedClock) -> Result<()> {
-    let Some(theirs) = store.database_time().await.context("the database's clock cannot be read")? else {
-        return Ok(());
-    };
-    let off = (clock.now() - theirs).abs();
-    if off > CLOCK_TOLERANCE {
-        bail!(
-            "this machine's clock is {} s off the database's; set both by NTP (leases and ids stand on them)",
-            off.num_seconds()
-        );
-    }
-    Ok(())
 }
 
 type Python = (Option<Arc<PythonAdapter>>, Option<Arc<dyn Inspector>>);

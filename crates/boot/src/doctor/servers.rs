@@ -2,7 +2,8 @@
 
 use super::{Finding, State};
 use crate::{
-    connect::{CLOCK_TOLERANCE, target},
+    clock::TOLERANCE,
+    connect::target,
     settings::{BrokerChoice, BusChoice, Database, Settings},
 };
 use bifrost_adapters::{broker::examine_rabbitmq, bus::examine_redis};
@@ -80,7 +81,7 @@ fn clock(before: DateTime<Utc>, theirs: DateTime<Utc>, after: DateTime<Utc>) -> 
     let off = (before - theirs).max(theirs - after).max(chrono::Duration::zero());
     #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
     let seconds = off.num_milliseconds() as f64 / 1_000.0;
-    if off > CLOCK_TOLERANCE {
+    if off > TOLERANCE {
         return Finding::fail(
             "clock",
             format!("{seconds:.1} s off the database's"),

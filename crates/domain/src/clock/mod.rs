@@ -1,5 +1,9 @@
 //! Time and ids from outside, so that tests decide both.
 
+mod steady;
+
+pub use steady::{SteadyClock, SteadyIds};
+
 use chrono::{DateTime, SubsecRound, Utc};
 use std::sync::Arc;
 use uuid::Uuid;
