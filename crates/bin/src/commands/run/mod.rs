@@ -32,7 +32,7 @@ Parameters are written as
 Examples:
   bifrost run greet name=Ada
   bifrost run onboard_user email=ada@contoso.example full_name='Ada Byron' department=it --follow
-  bifrost run licence_report as_html=yes --output report.html
+  bifrost run customer_report customer=contoso --output report.html
   bifrost run import_users --input users.json --json | jq .result
   ID=$(bifrost run inventory_sweep devices=500)
 
