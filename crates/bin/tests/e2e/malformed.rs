@@ -105,7 +105,7 @@ impl Server {
             ("nested 128 deep", deep(126), 422, "nested deeper"),
             ("nested 10,000 deep", deep(10_000), 422, "nested deeper"),
             ("nested 100,000 deep", deep(100_000), 422, "nested deeper"),
-            ("100,000 opened", format!("{{\"a\":{}", "[".repeat(100_000)).into_bytes(), 422, "nested deeper"),
+            ("100,000 opened", add(&format!("{{\"a\":{}", "[".repeat(100_000))), 422, "nested deeper"),
             ("1e400", add("{\"a\":1e400}"), 422, "too large"),
             ("-1e400", add("{\"a\":-1e400}"), 422, "too large"),
             ("1e-400 is zero", add("{\"a\":1e-400}"), 200, ""),
@@ -141,7 +141,7 @@ impl Server {
             let form = ["content-type: application/x-www-form-urlencoded"];
             self.ask("a form", &request("POST", "/auth/login", &form, body)).await
         };
-        check("an empty form", &login(b"").await, 415, "application/x-www-form-urlencoded");
+        check("an empty form", &login(b"").await, 422, "username");
         check("a form without fields", &login(b"a=1").await, 422, "username");
         check("a form that is no UTF-8", &login(b"username=%ff&password=%ff").await, 401, "incorrect");
         check("100,000 fields", &login(&b"a&".repeat(100_000)).await, 413, "65536 bytes");
@@ -204,7 +204,7 @@ impl Server {
             ("GET", "/../../etc/passwd", 404, "nothing here"),
             ("GET", "/docs/..%2f..%2f..%2fetc%2fpasswd", 404, "nothing here"),
             ("GET", "/docs/%2e%2e/%2e%2e/etc/passwd", 404, "nothing here"),
-            ("GET", &format!("/api/executions/{id}"), 404, "execution not found"),
+            ("GET", format!("/api/executions/{id}").as_str(), 404, "execution not found"),
             ("GET", "/api/executions/7", 422, "`id`"),
             ("GET", "/api/executions/%zz", 422, "`id`"),
             ("GET", "/api/executions/%00", 422, "`id`"),
@@ -215,9 +215,9 @@ impl Server {
             ("GET", "/api/executions?limit=99999999999999999999", 422, "`limit`"),
             ("GET", "/api/executions?q=%ff%00", 422, "`q`"),
             ("GET", "/api/executions?%=%&&==&q", 200, ""),
-            ("GET", &format!("/api/executions?{many}"), 200, ""),
-            ("GET", &format!("/api/executions?q={long}"), 414, "8192 bytes"),
-            ("GET", &format!("/{long}"), 414, "8192 bytes"),
+            ("GET", format!("/api/executions?{many}").as_str(), 200, ""),
+            ("GET", format!("/api/executions?q={long}").as_str(), 414, "8192 bytes"),
+            ("GET", format!("/{long}").as_str(), 414, "8192 bytes"),
             ("DELETE", "/api/executions", 405, "Allow"),
             ("TRACE", "/health", 405, "Allow"),
             ("BREW", "/health", 405, "Allow"),
@@ -251,8 +251,9 @@ impl Server {
         let reply = self.ask("40 KB of headers", &request("GET", "/health", &[&large], b"")).await;
         check("40 KB of headers", &reply, 431, "32768 bytes");
         let huge = format!("x-huge: {}", "x".repeat(2_000_000));
-        let reply = self.ask("2 MB of headers", &request("GET", "/health", &[&huge], b"")).await;
-        assert_eq!(reply.status, 431, "{reply:?}");
+        // Closed while the client still sends: it may not see the answer.
+        let replies = exchange(self.address, &request("GET", "/health", &[&huge], b"")).await;
+        assert!(replies.iter().all(|reply| reply.status == 431), "{replies:?}");
         let headers: Vec<String> = (0..500).map(|n| format!("x-{n}: y")).collect();
         let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
         let reply = self.ask("500 headers", &request("GET", "/health", &headers, b"")).await;
@@ -263,16 +264,17 @@ impl Server {
                 "POST {EXECUTE} HTTP/1.1\r\nhost: localhost\r\n{token}\r\n{JSON}\r\n{headers}\r\n\r\n{body}"
             )
         };
+        let closing = |headers: &str, body: &str| post(&format!("connection: close\r\n{headers}"), body);
         for (name, bytes) in [
-            ("two lengths", post("content-length: 2\r\ncontent-length: 3", "{}x")),
-            ("two lengths in one", post("content-length: 2, 3", "{}x")),
-            ("a length that is none", post("content-length: two", "{}")),
-            ("a length below nothing", post("content-length: -1", "{}")),
-            ("a length past all bounds", post("content-length: 99999999999999999999", "{}")),
-            ("an unknown coding", post("transfer-encoding: gzip", "{}")),
-            ("a space before the colon", post("content-length : 2", "{}")),
-            ("a folded line", post("x-folded: a\r\n b\r\ncontent-length: 2", "{}")),
-            ("NUL in a header", post("x-nul: a\0b\r\ncontent-length: 2", "{}")),
+            ("two lengths", closing("content-length: 2\r\ncontent-length: 3", "{}x")),
+            ("two lengths in one", closing("content-length: 2, 3", "{}x")),
+            ("a length that is none", closing("content-length: two", "{}")),
+            ("a length below nothing", closing("content-length: -1", "{}")),
+            ("a length past all bounds", closing("content-length: 99999999999999999999", "{}")),
+            ("an unknown coding", closing("transfer-encoding: gzip", "{}")),
+            ("a space before the colon", closing("content-length : 2", "{}")),
+            ("a folded line", closing("x-folded: a\r\n b\r\ncontent-length: 2", "{}")),
+            ("NUL in a header", closing("x-nul: a\0b\r\ncontent-length: 2", "{}")),
             ("no version", "GET /health\r\n\r\n".to_owned()),
             ("an unknown version", "GET /health HTTP/7.0\r\nhost: localhost\r\n\r\n".to_owned()),
             ("a method that is none", "G(T /health HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned()),

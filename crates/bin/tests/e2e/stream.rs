@@ -87,6 +87,7 @@ async fn a_run_is_followed_and_taken_up_again(world: &mut World) {
 async fn the_ways_in_are_guarded(world: &mut World) {
     let admin = world.admin().await;
     let id = admin.begin("stay", json!({"mark": "sse", "seconds": 60.0})).await;
+    admin.line(&id, "round").await;
     let path = format!("/api/executions/{id}/stream");
     for (query, header, field) in [
         ("", Some("x"), "Last-Event-ID"),

@@ -9,10 +9,12 @@ use std::{
     net::SocketAddr,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -54,6 +56,7 @@ pub(crate) struct Process {
     pid: Pid,
     name: String,
     said: Arc<Mutex<Vec<String>>>,
+    listeners: Vec<JoinHandle<()>>,
 }
 
 impl Process {
@@ -89,9 +92,20 @@ impl Process {
         let mut child = command.kill_on_drop(true).spawn().expect("the program starts");
         let pid = Pid::from_raw(i32::try_from(child.id().expect("a pid")).expect("a pid"));
         let said = Arc::new(Mutex::new(Vec::new()));
-        listen(child.stderr.take().expect("piped"), said.clone());
-        listen(child.stdout.take().expect("piped"), said.clone());
-        Self { child, pid, name: format!("{name} {pid}"), said }
+        let listeners = vec![
+            listen(child.stderr.take().expect("piped"), said.clone()),
+            listen(child.stdout.take().expect("piped"), said.clone()),
+        ];
+        Self { child, pid, name: format!("{name} {pid}"), said, listeners }
+    }
+
+    /// Waits until all that an ended program said was read; what it left running may hold the pipes for longer.
+    async fn listened(&mut self) {
+        for listener in &mut self.listeners {
+            if !listener.is_finished() {
+                let _ = timeout(Duration::from_secs(2), listener).await;
+            }
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -118,7 +132,11 @@ impl Process {
             if line.is_none()
                 && let Some(status) = self.child.try_wait().expect("its state")
             {
-                panic!("{what}: it ended ({status}):\n{}", self.said().join("\n"));
+                // Its last words may still be under way.
+                self.listened().await;
+                let last = self.said().into_iter().find(|line| line.contains(text));
+                assert!(last.is_some(), "{what}: it ended ({status}):\n{}", self.said().join("\n"));
+                return last;
             }
             line
         })
@@ -184,11 +202,11 @@ impl Process {
     }
 }
 
-fn listen(pipe: impl AsyncRead + Send + Unpin + 'static, said: Arc<Mutex<Vec<String>>>) {
+fn listen(pipe: impl AsyncRead + Send + Unpin + 'static, said: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut lines = BufReader::new(pipe).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             said.lock().expect("not poisoned").push(line);
         }
-    });
+    })
 }
