@@ -91,7 +91,7 @@ pub(crate) fn rewrite_raw(json: &str) -> Result<String, String> {
     let mut written = String::with_capacity(json.len());
     let mut rest = json;
     let mut in_text = false;
-    while let Some(at) = rest.find(|c| matches!(c, '"' | '\\' | ' ' | '\n' | '\t' | '\r')) {
+    while let Some(at) = rest.find(['"', '\\', ' ', '\n', '\t', '\r']) {
         let (plain, from) = rest.split_at(at);
         written.push_str(plain);
         let length = match from.as_bytes() {

@@ -221,7 +221,7 @@ async fn with_a_token_they_are_for_whoever_shows_it() {
                 let refused = client.get("/metrics").await;
                 assert_eq!(refused.status, 401, "{shown:?}");
                 assert_eq!(
-                    refused.headers.get("www-authenticate").map(|value| value.as_bytes()),
+                    refused.headers.get("www-authenticate").map(reqwest::header::HeaderValue::as_bytes),
                     Some(&b"Bearer"[..])
                 );
             }
