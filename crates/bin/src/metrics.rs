@@ -15,8 +15,11 @@ use bifrost_api::{
     extract::bypass::{Asked, is_from_here},
     health::{Brief, CachedProbes, Probes, Status},
 };
-use bifrost_boot::{Opened, metrics::Exporter, settings::Settings};
-use bifrost_domain::{clock::SharedClock, metric::Metric};
+use bifrost_boot::{
+    Opened, SharedClock,
+    metrics::{Exporter, Metric},
+    settings::Settings,
+};
 use secrecy::{ExposeSecret, SecretString};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};

@@ -18,4 +18,5 @@ pub mod settings;
 pub mod telemetry;
 mod walls;
 
+pub use bifrost_domain::clock::SharedClock;
 pub use connect::{Opened, Role, open};

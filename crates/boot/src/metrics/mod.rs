@@ -8,7 +8,8 @@ mod sample;
 mod text;
 
 use crate::Opened;
-use bifrost_domain::metric::{Kind, Metric};
+use bifrost_domain::metric::Kind;
+pub use bifrost_domain::metric::Metric;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use sample::Samples;
 use std::{sync::OnceLock, time::Duration};

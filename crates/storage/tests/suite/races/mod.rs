@@ -131,7 +131,8 @@ where
     B: Send + 'static,
 {
     let (steps, start) = (STEP * (turn / 2 % 15), Arc::new(Barrier::new(2)));
-    let (early, late) = if turn % 2 == 0 { (Duration::ZERO, steps) } else { (steps, Duration::ZERO) };
+    let (early, late) =
+        if turn.is_multiple_of(2) { (Duration::ZERO, steps) } else { (steps, Duration::ZERO) };
     let one = tokio::spawn(after(start.clone(), early, one));
     let other = tokio::spawn(after(start, late, other));
     let (one, other) = tokio::join!(one, other);
