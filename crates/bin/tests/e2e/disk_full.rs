@@ -287,9 +287,9 @@ async fn other_folders_without_room_are_named() {
             let port = door.local_addr().expect("an address").port();
             let filler = admin.begin("make_files", json!({"port": port})).await;
             let mut stream = knocked(&door).await;
-            // Some children have their folders already.
+            // Some children have their folders already: there are more runs than those.
             let mut runs = Vec::new();
-            for _ in 0..8 {
+            for _ in 0..24 {
                 runs.push(admin.begin("count", json!({"lines": 1})).await);
             }
             let waiting = until("a run that cannot be started", PATIENCE, async || {
