@@ -13,7 +13,7 @@ use bifrost_app::{
     organizations::Organizations,
 };
 use bifrost_domain::{
-    clock::{Clock, SharedClock, SharedIds, SteadyClock, SteadyIds, SystemClock},
+    clock::{SharedClock, SharedIds, SteadyIds},
     ids::WorkerId,
     ports::{broker::Broker, bus::Bus, objects::Objects, python::Inspector},
 };
@@ -81,7 +81,7 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// With one line that says what to do.
 pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
-    let time = Arc::new(SteadyClock::starting_at(SystemClock.now()));
+    let time = Arc::new(clock::steady());
     let clock: SharedClock = time.clone();
     let ids: SharedIds = Arc::new(SteadyIds::new(clock.clone()));
     let data = if settings.mode.is_stack() {

@@ -45,9 +45,7 @@ pub(crate) fn advice(wall: &str) -> &'static str {
         "memory_sum" => {
             "needs a worker that runs as root or with CAP_SYS_PTRACE (in a container: cap_add SYS_PTRACE); without it each process of a run has the limit for itself"
         }
-        "signals" => {
-            "needs a user of its own for each run (own_uid), a PID namespace, or Linux 6.12 with landlock"
-        }
+        "signals" => "needs a PID namespace, or Linux 6.12 with landlock",
         _ => "see docs/worker-protocol.md",
     }
 }

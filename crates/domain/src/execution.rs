@@ -1,4 +1,4 @@
-//! An execution: its states, what moves it, and what it leaves behind (engine.md, "States").
+//! An execution: its states, what moves it, and what it leaves behind (docs/architecture.md, "The end of a run").
 
 use crate::{
     definition::RetryPolicy,

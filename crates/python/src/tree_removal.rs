@@ -13,7 +13,7 @@ use nix::{
 use std::{
     ffi::CStr,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
 };
 
@@ -30,17 +30,17 @@ pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
         Err(Errno::ENOENT) => return Ok(()),
         Err(errno) => return Err(errno.into()),
     };
-    let mut moved = 0;
+    let mut names = Names::default();
     loop {
-        let before = moved;
+        let before = names.moved;
         let round = clear_once(&root, |name| {
             let nested = open_folder(&root, name)?;
-            let left = clear_once(&nested, |inner| move_up(&nested, inner, &root, &mut moved))?;
+            let left = clear_once(&nested, |inner| move_up(&nested, inner, &root, &mut names))?;
             unlinkat(&root, name, UnlinkatFlags::RemoveDir).map_err(|errno| left.failed.unwrap_or(errno))
         })?;
         match round {
             Round { seen: 0, .. } => break,
-            Round { done: 0, failed: Some(errno), .. } if moved == before => return Err(errno.into()),
+            Round { done: 0, failed: Some(errno), .. } if names.moved == before => return Err(errno.into()),
             Round { .. } => {}
         }
     }
@@ -48,6 +48,14 @@ pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Names given to folders that are moved up.
+#[derive(Default)]
+struct Names {
+    tried: u64,
+    /// How many folders were moved: when a round moves and removes nothing, no further one will.
+    moved: u64,
 }
 
 /// What one walk over a folder did.
@@ -102,30 +110,35 @@ fn open_folder<P: ?Sized + nix::NixPath>(at: impl AsFd + Copy, name: &P) -> Resu
     if matches!(opened, Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)) {
         return opened;
     }
-    // Whoever may not do this may still read: then removing what is inside says why it failed.
     take_over(at, name);
     opened.or_else(|_| openat(at, name, flags, Mode::empty()))
 }
 
 /// Makes a folder this process's own, and opens it to its owner. Folders of a run belong to the run's user, and a worker without the right
-/// to pass everything (`CAP_DAC_OVERRIDE`) can do no more than that. Nothing that runs has the folder any more.
+/// to pass everything (`CAP_DAC_OVERRIDE`) can do no more than that. By a descriptor: something of the run that outlived it may put a link
+/// in the folder's place.
 fn take_over<P: ?Sized + nix::NixPath>(at: impl AsFd + Copy, name: &P) {
-    let _refused = fchownat(at, name, Some(geteuid()), None, AtFlags::AT_SYMLINK_NOFOLLOW);
-    let _refused = fchmodat(at, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink);
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    // Whoever may not do this may still read: then removing what is inside says why it failed.
+    let Ok(folder) = openat(at, name, flags, Mode::empty()) else { return };
+    let _refused = fchownat(&folder, "", Some(geteuid()), None, AtFlags::AT_EMPTY_PATH);
+    let itself = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    let _refused = fchmodat(AT_FDCWD, itself.as_str(), Mode::S_IRWXU, FchmodatFlags::FollowSymlink);
 }
 
 /// Moves the folder `name` into `root`, under a name that is free there.
-fn move_up(from: &OwnedFd, name: &CStr, root: &OwnedFd, moved: &mut u64) -> Result<(), Errno> {
+fn move_up(from: &OwnedFd, name: &CStr, root: &OwnedFd, names: &mut Names) -> Result<(), Errno> {
     // A folder that is moved is written to: its `..` changes.
     take_over(from, name);
     let mut outcome = Err(Errno::EEXIST);
     for _ in 0..NAMES_TRIED {
-        *moved += 1;
-        outcome = renameat(from, name, root, format!(".up-{moved}").as_str());
+        names.tried += 1;
+        outcome = renameat(from, name, root, format!(".up-{}", names.tried).as_str());
         if !matches!(outcome, Err(Errno::EEXIST | Errno::ENOTEMPTY | Errno::ENOTDIR)) {
             break;
         }
     }
+    names.moved += u64::from(outcome.is_ok());
     outcome
 }
 

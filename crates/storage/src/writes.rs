@@ -15,26 +15,25 @@ const UNSURE: Duration = Duration::from_secs(3);
 pub(crate) struct Writes(Arc<Mutex<Option<Instant>>>);
 
 impl Writes {
-    /// Remembers whether a write found the disk full, and hands its outcome on.
+    /// Remembers that a write found the disk full, and hands its outcome on. One that succeeded says nothing: it may have changed no row.
     pub(crate) fn note<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
-        match &outcome {
-            Err(Error::Full(_)) => {
-                if self.lock().replace(Instant::now()).is_none() {
-                    tracing::error!(
-                        "the disk of the database is full or cannot be written: nothing is accepted until that has changed"
-                    );
-                }
-            }
-            Ok(_) => {
-                let mut full = self.lock();
-                if full.is_some_and(|at| at.elapsed() > UNSURE) {
-                    *full = None;
-                    tracing::info!("the database takes writes again");
-                }
-            }
-            Err(_) => {}
+        if let Err(Error::Full(_)) = &outcome
+            && self.lock().replace(Instant::now()).is_none()
+        {
+            tracing::error!(
+                "the disk of the database is full or cannot be written: nothing is accepted until that has changed"
+            );
         }
         outcome
+    }
+
+    /// Remembers that something was really written.
+    pub(crate) fn written(&self) {
+        let mut full = self.lock();
+        if full.is_some_and(|at| at.elapsed() > UNSURE) {
+            *full = None;
+            tracing::info!("the database takes writes again");
+        }
     }
 
     /// Whether the disk was full lately, and no write has shown that there is room.

@@ -230,7 +230,7 @@ pub(super) fn find(name: &str) -> Option<&'static Variable> {
 #[must_use]
 pub fn render_env_example() -> String {
     let mut text = String::from(
-        "# Settings of Bifrost. Copy to .env (dev.sh and docker compose read it) and uncomment what you change.\n\
+        "# Settings of Bifrost. Copy to .env and uncomment what you change: dev.sh reads it; docker compose hands on what its file names.\n\
          # Each line shows the default. An empty value counts as unset. A secret X can also be given as X_FILE=/path.\n",
     );
     let mut section = "";

@@ -2,7 +2,7 @@
 
 mod steady;
 
-pub use steady::{SteadyClock, SteadyIds};
+pub use steady::{Followed, SteadyClock, SteadyIds};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use std::sync::Arc;

@@ -145,7 +145,7 @@ class Walls:
         if self.found["pid_namespace"] is not True and (
             self.found["landlock"] is not True or kernel.landlock_version() < kernel.LANDLOCK_SCOPES
         ):
-            raise OSError("needs a PID namespace, a user of its own, or landlock 6 (Linux 6.12)")
+            raise OSError("needs a PID namespace or landlock 6 (Linux 6.12)")
 
     def _try_uid(self) -> None:
         missing = kernel.missing_capabilities()
