@@ -240,8 +240,11 @@ impl Run {
             (_, Some(Cause::Cancel)) => End::Cancelled,
             (_, Some(Cause::Timeout)) => End::TimedOut,
             (_, Some(Cause::Shutdown | Cause::Lease | Cause::Closing | Cause::Abandoned)) => End::Interrupted,
-            (Heard::Broken(reason), None) => End::Protocol(reason),
-            (Heard::Silence, None) => match gone {
+            // What a limit ended may be long in dying, and that looks like a breach.
+            (Heard::Broken(reason), None) if !matches!(gone, Gone::Exited(Exit { over: Some(_), .. })) => {
+                End::Protocol(reason)
+            }
+            (Heard::Silence | Heard::Broken(_), None) => match gone {
                 Gone::Exited(_) if shared.lease.is_over(LEASE_SLACK) => End::Interrupted,
                 Gone::Exited(exit) => {
                     let why = why(exit, &shared.settings.limits);
