@@ -1,7 +1,7 @@
 //! The numbers of a process as Prometheus reads them: what the crates counted, and what is looked up when somebody asks.
 //!
 //! To add a metric: a constant in the `metrics` module of the crate that moves it, listed there in `METRICS`; what has to be looked up (a
-//! query, a file of `/proc`) stands here, in [`sample`], behind a cache and a time limit. `docs/metrics.md` is written from the constants.
+//! query, a file of `/proc`) stands here, in `sample`, behind a cache and a time limit. `docs/metrics.md` is written from the constants.
 
 mod process;
 mod sample;
