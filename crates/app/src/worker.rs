@@ -16,7 +16,7 @@ use bifrost_domain::{
 };
 use bifrost_storage::{
     executions::hot::{Claim, Guarded},
-    executions::lost::{Lost, Reaped, Reaping},
+    executions::lost::{LOST_PAGE, Lost, Reaped, Reaping},
     workers::NewWorker,
 };
 use bytes::Bytes;
@@ -271,11 +271,18 @@ impl App {
     /// The database is away; the next round goes on.
     pub async fn reap(&self, grace: Duration, in_hand: impl Fn(ExecutionId) -> bool + Send) -> Result<()> {
         let before = self.doors.clock.now() - grace;
-        let lost = self.doors.store.list_lost(before).await?;
-        for run in lost.iter().filter(|run| !in_hand(run.id)) {
-            self.reap_one(run).await?;
+        let mut after = None;
+        loop {
+            let lost = self.doors.store.list_lost(before, after).await?;
+            for run in lost.iter().filter(|run| !in_hand(run.id)) {
+                self.reap_one(run).await?;
+            }
+            // Those in hand stay in the list: the next page is behind them.
+            after = lost.last().map(|run| run.id);
+            if lost.len() < LOST_PAGE {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Takes runs that the store says `worker` has and that the worker knows nothing of, and did not in the round before either. One that

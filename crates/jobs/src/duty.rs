@@ -9,24 +9,29 @@ use tokio::time::Instant;
 const LEASE: Duration = Duration::from_secs(6);
 /// It is renewed when less than this is left, and asked for again so long after it was refused.
 const RENEW: Duration = Duration::from_secs(3);
+/// What had to wait for the database is done so long after it answered again: whoever kept an end tries again every 5 s, and waits
+/// 5 s for a connection.
+const SETTLING: Duration = Duration::from_secs(10);
+/// A process that has just started does not know whether the database was away a moment ago; one round of those tries has passed then.
+const STARTING: Duration = Duration::from_secs(5);
 
 /// One duty of this worker.
 pub(crate) struct Duty {
     name: &'static str,
     held_until: Option<Instant>,
     ask_at: Instant,
-    /// When the store last did not answer.
-    unanswered_at: Option<Instant>,
+    settled_at: Instant,
     shown: Gauge,
 }
 
 impl Duty {
     pub(crate) fn new(name: &'static str) -> Self {
+        let now = Instant::now();
         Self {
             name,
             held_until: None,
-            ask_at: Instant::now(),
-            unanswered_at: None,
+            ask_at: now,
+            settled_at: now + STARTING,
             shown: metrics::duty(name),
         }
     }
@@ -47,7 +52,7 @@ impl Duty {
                 }
                 Err(error) => {
                     tracing::debug!(duty = self.name, error = %error, "a duty was not renewed");
-                    self.unanswered_at = Some(Instant::now());
+                    self.settled_at = Instant::now() + SETTLING;
                 }
             }
         }
@@ -56,8 +61,9 @@ impl Duty {
         is_mine
     }
 
-    /// Whether the store has answered for as long as this, as far as this duty knows.
-    pub(crate) fn is_settled(&self, since: Duration) -> bool {
-        self.unanswered_at.is_none_or(|at| at.elapsed() >= since)
+    /// Whether the store has answered for long enough, as far as this duty knows: leases that ended while it was away say nothing of
+    /// their workers, who may still store the ends that they kept meanwhile.
+    pub(crate) fn is_settled(&self) -> bool {
+        Instant::now() >= self.settled_at
     }
 }

@@ -7,9 +7,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 const PERIOD: Duration = Duration::from_secs(1);
 /// The reaper acts so long after a lease ended: children of that worker are dead since 2 s before its end.
 const GRACE: Duration = Duration::from_secs(2);
-/// After the database was away leases have ended whose workers live: so long they may store the ends that they kept meanwhile (they try
-/// again every 5 s, and wait 5 s for a connection) before the reaper acts.
-const SETTLING: Duration = Duration::from_secs(10);
 /// Between two rounds of upkeep; a round that failed is repeated sooner: tomorrow's partitions must be there tomorrow.
 const UPKEEP_EVERY: Duration = Duration::from_secs(3_600);
 const UPKEEP_AGAIN: Duration = Duration::from_secs(30);
@@ -29,7 +26,7 @@ pub(crate) async fn run(worker: Arc<Worker>) {
         }
         // What this process itself lost with its lease is about to be ended by it, with every line that the run still wrote.
         let in_hand = |id| worker.running.contains_key(&id);
-        if duty.is_settled(SETTLING)
+        if duty.is_settled()
             && let Err(error) = worker.app.reap(chrono_duration(GRACE), in_hand).await
         {
             tracing::warn!(error = %error, "lost runs were not taken; trying again");

@@ -16,6 +16,9 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+/// Most runs that one look for lost ones returns.
+pub const LOST_PAGE: usize = 200;
+
 /// A run whose worker is gone.
 #[derive(Debug, Clone)]
 pub struct Lost {
@@ -66,17 +69,21 @@ pub struct Reaped {
 }
 
 impl Store {
-    /// Runs of workers whose lease ended before `before`, or that stopped: at most 200.
+    /// Runs of workers whose lease ended before `before`, or that stopped: at most [`LOST_PAGE`] by id, after `after`.
     ///
     /// # Errors
     /// Away, or an unreadable row.
-    pub async fn list_lost(&self, before: DateTime<Utc>) -> Result<Vec<Lost>, Error> {
+    pub async fn list_lost(
+        &self,
+        before: DateTime<Utc>,
+        after: Option<ExecutionId>,
+    ) -> Result<Vec<Lost>, Error> {
         let rows = crate::dialect::all(
             &self.db,
             "SELECT e.id, e.kind, e.attempt, e.worker_id, e.retry_policy, e.organization_id, e.workflow_name, e.executed_by, e.started_at, \
              e.last_sequence FROM executions e LEFT JOIN workers w ON w.id = e.worker_id WHERE e.status IN ('Running', 'Cancelling') \
-             AND (w.id IS NULL OR w.lease_until < $1 OR w.stopped_at < $1) ORDER BY e.id LIMIT 200",
-            [before.into()],
+             AND (w.id IS NULL OR w.lease_until < $1 OR w.stopped_at < $1) AND e.id > $2 ORDER BY e.id LIMIT 200",
+            [before.into(), after.map_or(Uuid::nil(), ExecutionId::as_uuid).into()],
         )
         .await?;
         rows.iter().map(lost_of).collect()

@@ -72,7 +72,7 @@ async fn runs_of_lost_workers_are_found(db: TestDatabase) {
     bed.running(lives).await;
     let of_stopped = bed.running(stops).await;
     let lost = async |before| -> Vec<ExecutionId> {
-        bed.store.list_lost(before).await.expect("read").iter().map(|lost| lost.id).collect()
+        bed.store.list_lost(before, None).await.expect("read").iter().map(|lost| lost.id).collect()
     };
     assert!(lost(bed.now()).await.is_empty());
     bed.store.stop_worker(stops, bed.now()).await.expect("stopped");
@@ -80,7 +80,7 @@ async fn runs_of_lost_workers_are_found(db: TestDatabase) {
     assert_eq!(lost(bed.now() + Duration::seconds(10)).await, [of_stopped.id], "the lease ends then");
     let after = bed.now() + Duration::seconds(10) + Duration::microseconds(1);
     assert_eq!(lost(after).await, [run.id, cancelling.id, of_stopped.id]);
-    let found = bed.store.list_lost(after).await.expect("read");
+    let found = bed.store.list_lost(after, None).await.expect("read");
     let first = &found[0];
     assert_eq!((first.attempt, first.worker_id), (1, ends));
     assert_eq!((first.scope, first.started_at), (scope, run.started_at));
@@ -192,7 +192,7 @@ async fn workers_without_runs_are_forgotten(db: TestDatabase) {
     let alive = bed.worker(10).await;
     assert_eq!(bed.store.forget_workers(bed.now()).await.expect("forgotten"), 1);
     assert!(bed.try_claim(bed.submit(&bed.pending()).await, idle).await.is_none());
-    assert_eq!(bed.store.list_lost(bed.now()).await.expect("read")[0].id, run.id);
+    assert_eq!(bed.store.list_lost(bed.now(), None).await.expect("read")[0].id, run.id);
     assert_eq!(live(&bed).await, [alive]);
     // A run whose worker's row is gone is lost as well.
     bed.query(if bed.db.db().is_postgres() {
@@ -201,5 +201,5 @@ async fn workers_without_runs_are_forgotten(db: TestDatabase) {
         "DELETE FROM workers WHERE lease_until < '2026-11-20T12:00:20' RETURNING 1"
     })
     .await;
-    assert_eq!(bed.store.list_lost(bed.now()).await.expect("read")[0].id, run.id);
+    assert_eq!(bed.store.list_lost(bed.now(), None).await.expect("read")[0].id, run.id);
 }

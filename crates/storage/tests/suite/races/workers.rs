@@ -27,7 +27,7 @@ async fn a_lease_is_renewed_or_has_ended_for_the_reaper(db: TestDatabase) {
         let (renewed, lost) = at_once(
             turn,
             async move { one.store.renew_worker(worker, now + Duration::seconds(10), now).await },
-            async move { other.store.list_lost(now).await },
+            async move { other.store.list_lost(now, None).await },
         )
         .await;
         let lost = lost.expect("read").iter().any(|lost| lost.id == run.id);
@@ -72,7 +72,7 @@ async fn what_a_stopping_worker_claims_is_found(db: TestDatabase) {
         .await;
         stopped.expect("asked");
         let claimed = claimed.expect("asked").is_some();
-        let lost = rivals.bed.store.list_lost(now + Duration::microseconds(1)).await.expect("read");
+        let lost = rivals.bed.store.list_lost(now + Duration::microseconds(1), None).await.expect("read");
         assert_eq!(lost.iter().any(|lost| lost.id == id), claimed, "it is the reaper's");
         assert_eq!(rivals.bed.status(id).await, if claimed { Status::Running } else { Status::Pending });
         if claimed {
@@ -99,7 +99,7 @@ async fn a_forgotten_worker_leaves_no_run_behind(db: TestDatabase) {
         })
         .await;
         let (claimed, forgotten) = (claimed.expect("asked").is_some(), forgotten.expect("asked"));
-        let lost = rivals.bed.store.list_lost(now).await.expect("read");
+        let lost = rivals.bed.store.list_lost(now, None).await.expect("read");
         let is_lost = lost.iter().any(|lost| lost.id == id);
         match (claimed, forgotten) {
             (true, 0) => assert!(!is_lost),
