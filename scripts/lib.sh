@@ -40,14 +40,14 @@ load_env_file() {
     local line name value number=0 bad=0 ours=" "
     local blank='^[[:space:]]*(#.*)?$'
     local assignment='^[[:space:]]*(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$'
-    local double='^"([^"]*)"[[:space:]]*(#.*)?$' single="^'([^']*)'[[:space:]]*(#.*)?\$"
+    local double='^[[:space:]]*"([^"]*)"[[:space:]]*(#.*)?$' single="^[[:space:]]*'([^']*)'[[:space:]]*(#.*)?\$"
     [ -f "$1" ] || return 0
     while IFS= read -r line || [ -n "$line" ]; do
         number=$((number + 1))
         line="${line%$'\r'}"
         if [[ "$line" =~ $blank ]]; then continue; fi
         if [[ ! "$line" =~ $assignment ]]; then
-            echo "$1, line $number: is not NAME=VALUE (no spaces around =)" >&2
+            echo "$1, line $number: is not NAME=VALUE (no space before =)" >&2
             bad=1
             continue
         fi
@@ -55,8 +55,8 @@ load_env_file() {
         if [[ "$value" =~ $double || "$value" =~ $single ]]; then
             value="${BASH_REMATCH[1]}"
         else
-            if [[ "$value" == \#* ]]; then value=""; fi
             value="${value%%[[:space:]]#*}"
+            value="${value#"${value%%[![:space:]]*}"}"
             value="${value%"${value##*[![:space:]]}"}"
         fi
         if [ -z "${!name+set}" ] || [[ "$ours" == *" $name "* ]]; then

@@ -182,5 +182,92 @@ class Advice(unittest.TestCase):
         self.assertEqual(self.advice('[ "$1" = info ]\n'), "install the Docker Compose plugin, or ")
 
 
+class Environment(unittest.TestCase):
+    """What dev.sh reads from `.env`: as Docker Compose does, but nothing in a value is replaced."""
+
+    def load(self, text: str | bytes, given: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        folder = tempfile.TemporaryDirectory(prefix="bifrost-test-")
+        self.addCleanup(folder.cleanup)
+        self.file = Path(folder.name) / ".env"
+        self.file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        script = f'set -euo pipefail; . "{ROOT}/scripts/lib.sh"; load_env_file "$1"; exec env -0'
+        command = ["bash", "-c", script, "test", str(self.file)]
+        environment = {"PATH": os.environ["PATH"], **(given or {})}
+        return subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+
+    def values(self, text: str | bytes, given: dict[str, str] | None = None) -> dict[str, str]:
+        """What a program sees that is started afterwards, without what every shell has."""
+        answer = self.load(text, given)
+        self.assertEqual((answer.returncode, answer.stderr), (0, ""))
+        seen = dict(entry.split("=", 1) for entry in answer.stdout.split("\0") if entry)
+        return {name: value for name, value in seen.items() if name not in ("PATH", "PWD", "SHLVL", "_", "OLDPWD")}
+
+    def test_each_way_to_write_a_value(self) -> None:
+        for line, value in (
+            ("plain", "plain"),
+            ("", ""),
+            ("   ", ""),
+            ("  blanks around \t ", "blanks around"),
+            ("two words # a comment", "two words"),
+            ("tab\t# a comment", "tab"),
+            ("a#b", "a#b"),
+            ("#x # a comment", "#x"),
+            (" # all a comment", ""),
+            ("\t#x", ""),
+            ("'single # quoted'", "single # quoted"),
+            ('"double # quoted"', "double # quoted"),
+            ('"  kept  "', "  kept  "),
+            ('""', ""),
+            ("''", ""),
+            ("'x' # a comment", "x"),
+            (" 'x' ", "x"),
+            (' " x"', " x"),
+            ('"x"# a comment', "x"),
+            ("'say \"hello\"'", 'say "hello"'),
+            ('"it\'s"', "it's"),
+            ("it's", "it's"),
+            ("'open", "'open"),
+            ("'a' b", "'a' b"),
+            ("a=b=c", "a=b=c"),
+            ("postgres://u:p%40w@127.0.0.1:5432/x?a=1&b=2", "postgres://u:p%40w@127.0.0.1:5432/x?a=1&b=2"),
+            ("$HOME ${HOME} $(id) `id`", "$HOME ${HOME} $(id) `id`"),
+            ('"$HOME ${X:-y} \\n"', "$HOME ${X:-y} \\n"),
+            ("*", "*"),
+            ("a; touch /x && b | c > d", "a; touch /x && b | c > d"),
+            ("größer", "größer"),
+        ):
+            for end in ("\n", "\r\n", ""):
+                with self.subTest(line=line, end=end):
+                    self.assertEqual(self.values(f"SETTING={line}{end}"), {"SETTING": value})
+
+    def test_lines_that_set_nothing_and_names(self) -> None:
+        text = "\n  \n\t\n# PORT=1\n  # PORT=2\n#PORT=3\r\nexport A_1=x\n  export\tB=y\n  _c=z\nlower=w\n"
+        self.assertEqual(self.values(text), {"A_1": "x", "B": "y", "_c": "z", "lower": "w"})
+        self.assertEqual(self.values(""), {})
+
+    def test_the_environment_wins_and_of_two_lines_the_last(self) -> None:
+        text = "PORT=1\nEMPTY=1\nTWICE=1\nTWICE=2\nPORT=2\n"
+        self.assertEqual(self.values(text, {"PORT": "9", "EMPTY": ""}), {"PORT": "9", "EMPTY": "", "TWICE": "2"})
+
+    def test_every_bad_line_is_named_and_nothing_starts(self) -> None:
+        answer = self.load("GOOD=1\nPORT = 1\nnothing\n=x\n1A=x\nA-B=x\nexport\nA+=x\nA[0]=x\n")
+        self.assertEqual((answer.returncode, answer.stdout), (1, ""))
+        said = [f"{self.file}, line {number}: is not NAME=VALUE (no space before =)" for number in range(2, 10)]
+        self.assertEqual(answer.stderr.splitlines(), said)
+
+    def test_no_file_is_no_error(self) -> None:
+        script = f'set -euo pipefail; . "{ROOT}/scripts/lib.sh"; load_env_file /nowhere/.env; echo good'
+        answer = subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, text=True, check=True)
+        self.assertEqual(answer.stdout, "good\n")
+
+    def test_the_example_sets_nothing_until_it_is_uncommented(self) -> None:
+        example = (ROOT / ".env.example").read_text(encoding="utf-8")
+        self.assertEqual(self.values(example), {})
+        names = re.findall(r"^#([A-Z][A-Z0-9_]*)=", example, re.M)
+        self.assertGreater(len(names), 20)
+        uncommented = re.sub(r"^#(?=[A-Z][A-Z0-9_]*=)", "", example, flags=re.M)
+        self.assertEqual(set(self.values(uncommented)), set(names))
+
+
 if __name__ == "__main__":
     unittest.main()
