@@ -7,6 +7,7 @@ Requests come on stdin and replies leave on stdout: length (u32, big endian), UT
 
 import json
 import os
+import signal
 import struct
 import sys
 
@@ -26,6 +27,9 @@ def _read(stream, count):  # type: ignore[no-untyped-def]
 
 def main() -> int:
     """Answers until stdin ends."""
+    # Ctrl-C in the worker's terminal is the worker's to hear; it closes stdin when there are no more questions.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     sys.path.insert(0, HERE)
     from bifrost_runner import inspection
     from bifrost_runner.literals import cleaned

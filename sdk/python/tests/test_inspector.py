@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import struct
 import subprocess
@@ -139,6 +140,12 @@ class Process(unittest.TestCase):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
         return file
+
+    def test_signals_to_the_whole_group_are_the_workers(self) -> None:
+        self.inspect("")
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self.process.send_signal(number)
+        self.assertEqual(self.problems("@workflow\ndef f(): ..."), [])
 
     def test_definitions(self) -> None:
         found, issues = self.inspect(GOOD)
