@@ -100,8 +100,19 @@ stop_stack() {
 
 both_alive() { remembered_alive "$HOME_DIR/api.pid" && remembered_alive "$HOME_DIR/jobs.pid"; }
 
-# Serving, or not worth waiting for any longer.
-serving_or_ended() { ! both_alive || port_taken "${PORT:-8000}"; }
+# Whether the API serves and misses nothing, the worker neither. The port alone says little: it is there before the schema is.
+healthy() {
+    port_taken "${PORT:-8000}" && "$PYTHON" - "http://127.0.0.1:${PORT:-8000}/health/ready" 2>/dev/null <<'PYTHON'
+import json, sys, urllib.request
+
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+with opener.open(sys.argv[1], timeout=5) as answer:
+    sys.exit(json.load(answer)["status"] != "healthy")
+PYTHON
+}
+
+# Ready for people, or not worth waiting for any longer.
+healthy_or_ended() { ! both_alive || healthy; }
 
 stack() {
     local url
@@ -126,7 +137,7 @@ stack() {
     services_from_programs
     start api
     start jobs
-    wait_for 120 serving_or_ended || true
+    wait_for 120 healthy_or_ended || true
     if both_alive; then
         url="${PUBLIC_URL:-http://localhost:${PORT:-8000}}"
         say ""
