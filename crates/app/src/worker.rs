@@ -352,8 +352,8 @@ impl App {
         } else {
             metrics::finished(lost.kind, status);
             self.announce_end(lost.id, status);
-            self.announce_history(lost.scope, lost.id, status, &lost.workflow_name, lost.executed_by);
         }
+        self.announce_history(lost.scope, lost.id, status, &lost.workflow_name, lost.executed_by);
         Ok(())
     }
 
