@@ -117,6 +117,9 @@ find_services() {
     fi
 }
 
+# The tests of sign-in talk to a real OpenID Connect provider.
+find_oidc_provider() { scripts/oidc-provider.sh || die "the tests of crates/api need it"; }
+
 clean_up() {
     local status=$?
     trap '' INT TERM HUP
@@ -222,6 +225,7 @@ everything() {
     need_component clippy clippy
     find_nextest
     find_services
+    find_oidc_provider
     phase "formatting" count_one cargo fmt --all --check
     phase "shell scripts" count_one shell_syntax
     phase "Python tests" count_unittest python_tests
@@ -244,6 +248,7 @@ coverage() {
     [ -n "$NEXTEST" ] || die "--coverage needs cargo-nextest: cargo install cargo-nextest --locked"
     find_coverage_tools
     find_services
+    find_oidc_provider
     mkdir -p target/coverage
     cargo llvm-cov clean --workspace --profraw-only
     phase "Rust tests with coverage" count_nextest env NEXTEST_PROFILE="$NEXTEST_PROFILE" \
@@ -318,6 +323,7 @@ some() {
         crates/* | migration | migration/* | bench | bench/*)
             find_nextest
             find_services
+            case "$WHERE" in crates/api | crates/api/*) find_oidc_provider ;; esac
             phase "$argument" count_rust_tests some_of_crate "$WHERE" "$NAME"
             ;;
         *) die "$WHERE has no tests of its own; ./test.sh --help says what has" ;;
@@ -326,6 +332,7 @@ some() {
     if [ "${#words[@]}" -gt 0 ]; then
         find_nextest
         find_services
+        find_oidc_provider
         phase "${words[*]}" count_rust_tests rust_tests --workspace "${words[@]}"
     fi
 }

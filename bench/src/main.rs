@@ -1,12 +1,13 @@
 //! Measures Bifrost from outside, as a client sees it; README.md beside this crate says how to run and read it.
 //!
 //! - [`servers`] starts the programs with a [`place`] of their own; [`load`] runs a workflow that does nothing;
-//! - [`parts`] measures what a run cannot do without, beside it; [`memory`] looks into `/proc`;
+//! - [`identity`] measures what it costs to know who calls; [`parts`] measures what a run cannot do without, beside it; [`memory`] looks into `/proc`;
 //! - [`verify`] holds what was accepted against what is stored; [`report`] tells.
 //!
 //! A new scenario: a value of [`What`], a line in [`phase`], a row in README.md.
 
 mod http;
+mod identity;
 mod load;
 mod memory;
 mod parts;
@@ -115,11 +116,19 @@ enum What {
     NoopThroughput,
     /// Memory after a fresh start with one sign-in, and after the runs
     IdleMemory,
+    /// The check of a token, and sign-ins
+    Identity,
 }
 
 impl What {
-    const ALL: [Self; 5] =
-        [Self::Parts, Self::NoopSync, Self::ForkThroughput, Self::NoopThroughput, Self::IdleMemory];
+    const ALL: [Self; 6] = [
+        Self::Parts,
+        Self::NoopSync,
+        Self::ForkThroughput,
+        Self::NoopThroughput,
+        Self::IdleMemory,
+        Self::Identity,
+    ];
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -163,6 +172,7 @@ async fn run(options: &Options) -> Result<Report> {
         parts: None,
         scenarios: Vec::new(),
         memory: Vec::new(),
+        identity: None,
         verdicts: Vec::new(),
     };
     let place = Place::make(options).await?;
@@ -242,6 +252,11 @@ async fn phase(
     .filter(|(what, _, _)| wants(*what))
     .map(|(_, name, in_flight)| (name, in_flight))
     .collect();
+    // Once: it has nothing to do with how runs are kept apart.
+    if wants(What::Identity) && report.identity.is_none() {
+        say("tokens and sign-ins");
+        report.identity = Some(identity::measure(servers).await?);
+    }
     let parts = match parts {
         Some(parts) => parts,
         None => parts.insert(Parts::open(options, place).await?),

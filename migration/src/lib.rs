@@ -27,6 +27,12 @@ mod m20261120_000003_executions;
 mod m20261120_000004_workers;
 mod m20261120_000005_settings;
 mod m20261120_000006_live_tickets;
+mod m20261125_000007_tenancy;
+mod m20261125_000008_directory;
+mod m20261125_000009_account;
+mod m20261125_000010_identity_providers;
+mod m20261125_000011_machines;
+mod m20261125_000012_audit;
 pub mod place;
 mod report;
 pub mod runner;
@@ -56,6 +62,12 @@ fn all() -> Vec<(Box<dyn MigrationTrait>, &'static str)> {
         migration!(m20261120_000004_workers),
         migration!(m20261120_000005_settings),
         migration!(m20261120_000006_live_tickets),
+        migration!(m20261125_000007_tenancy),
+        migration!(m20261125_000008_directory),
+        migration!(m20261125_000009_account),
+        migration!(m20261125_000010_identity_providers),
+        migration!(m20261125_000011_machines),
+        migration!(m20261125_000012_audit),
     ]
 }
 

@@ -5,11 +5,20 @@ use crate::{
     state::ApiSettings,
 };
 use axum::http::{HeaderMap, HeaderValue, header};
-use bifrost_app::auth::TokenPair;
-use secrecy::ExposeSecret;
+use axum_extra::extract::CookieJar;
+use bifrost_app::{
+    auth::{TokenPair, mfa::DEVICE_SECONDS},
+    identity_providers::STATE_SECONDS,
+};
+use secrecy::{ExposeSecret, SecretString};
 
-/// The refresh token goes nowhere else.
+/// The refresh token and the secret of a trusted device go nowhere else.
 const REFRESH_PATH: &str = "/auth";
+/// What a trusted device shows at the next sign-in.
+pub(crate) const DEVICE_COOKIE: &str = "trusted_device";
+/// What binds a sign-in with a provider to the browser that began it.
+const BINDING_COOKIE: &str = "oauth_binding";
+const BINDING_PATH: &str = "/auth/oauth";
 
 /// Adds the cookies of a new pair.
 pub(crate) fn set(headers: &mut HeaderMap, settings: &ApiSettings, pair: &TokenPair) {
@@ -22,6 +31,13 @@ pub(crate) fn set(headers: &mut HeaderMap, settings: &ApiSettings, pair: &TokenP
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
+/// Adds the cookie of a trusted device; signing out does not take it back.
+pub(crate) fn trust(headers: &mut HeaderMap, settings: &ApiSettings, secret: &SecretString) {
+    let secure = settings.public_url.scheme() == "https";
+    let seconds = DEVICE_SECONDS.unsigned_abs();
+    add(headers, &cookie(DEVICE_COOKIE, secret.expose_secret(), REFRESH_PATH, seconds, true, secure));
+}
+
 /// Takes the cookies back.
 pub(crate) fn clear(headers: &mut HeaderMap, settings: &ApiSettings) {
     let secure = settings.public_url.scheme() == "https";
@@ -30,6 +46,20 @@ pub(crate) fn clear(headers: &mut HeaderMap, settings: &ApiSettings) {
     {
         add(headers, &cookie(name, "", path, 0, http_only, secure));
     }
+}
+
+/// The browser's secret for sign-ins with providers, if it has one.
+pub(crate) fn binding(headers: &HeaderMap) -> Option<String> {
+    let jar = CookieJar::from_headers(headers);
+    jar.get(BINDING_COOKIE).map(|cookie| cookie.value().to_owned())
+}
+
+/// Adds the browser's secret for sign-ins with providers.
+pub(crate) fn set_binding(headers: &mut HeaderMap, settings: &ApiSettings, secret: &SecretString) {
+    let secure = settings.public_url.scheme() == "https";
+    let text = cookie(BINDING_COOKIE, secret.expose_secret(), BINDING_PATH, STATE_SECONDS, true, secure);
+    add(headers, &text);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// Our values are base64url with dots: nothing in them needs quoting.

@@ -3,11 +3,14 @@
 //! A handler extracts, asks policy for a permit, makes one call, converts. Routes and their document are one: a route is
 //! added with `routes!`, which takes both from the handler. Every error is a [`problem::Problem`].
 
+pub mod access;
+mod answers;
 mod cookies;
 pub mod extract;
 pub mod health;
 mod layers;
 pub mod live;
+mod machine_limits;
 pub mod metrics;
 pub mod problem;
 mod rate_limit;
@@ -19,7 +22,7 @@ pub use live::Hangup;
 pub use state::{AllowedOrigins, ApiParts, ApiSettings, ApiState, DevBypass};
 
 use axum::{
-    Router,
+    Extension, Router,
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
@@ -33,7 +36,17 @@ use utoipa_axum::router::OpenApiRouter;
 fn bounded_routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(routes::docs::base())
         .merge(routes::auth::routes())
+        .merge(routes::account::routes())
+        .merge(routes::branding::routes())
+        .merge(routes::oauth::routes())
+        .merge(routes::identity_providers::routes())
         .merge(routes::organizations::routes())
+        .merge(routes::members::routes())
+        .merge(routes::users::routes())
+        .merge(routes::roles::routes())
+        .merge(routes::machines::routes())
+        .merge(routes::device::routes())
+        .merge(routes::audit::routes())
         .merge(routes::health::routes())
         .merge(routes::workflows::routes())
         .merge(routes::executions::routes())
@@ -67,9 +80,10 @@ pub fn router(state: ApiState) -> Router {
         })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(layers::bounds::head))
+        .layer(Extension(Arc::new(state.clone())))
         .layer(from_fn_with_state(state.clone(), layers::request::handle))
         .layer(from_fn_with_state(Arc::<metrics::Requests>::default(), layers::measure::requests))
-        .layer(from_fn(layers::headers::security))
+        .layer(from_fn_with_state(state.clone(), layers::headers::security))
         .layer(CompressionLayer::new())
         .layer(from_fn(layers::headers::weaken_compressed))
         .layer(from_fn(layers::unread::bodies));

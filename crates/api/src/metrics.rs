@@ -53,7 +53,7 @@ const LIVE: Metric = Metric {
 const LIMITED: Metric = Metric {
     name: "bifrost_rate_limited_total",
     kind: Kind::Counter,
-    labels: &[("limit", "login, refresh, register, live")],
+    labels: &[("limit", "login, account, refresh, register, mfa, live, application, device")],
     process: Process::Api,
     help: "Requests that were refused with 429 (live connections over WebSocket: closed with 1013)",
 };
@@ -71,13 +71,13 @@ pub(crate) fn register() {
 static MEASURED: LazyLock<Measured> = LazyLock::new(|| Measured {
     in_flight: gauge!(IN_FLIGHT.name),
     live: ["websocket", "sse"].map(|transport| gauge!(LIVE.name, "transport" => transport)),
-    limited: ["login", "refresh", "register", "live"].map(|limit| counter!(LIMITED.name, "limit" => limit)),
+    limited: Limit::ALL.map(|limit| counter!(LIMITED.name, "limit" => limit.as_str())),
 });
 
 struct Measured {
     in_flight: Gauge,
     live: [Gauge; 2],
-    limited: [Counter; 4],
+    limited: [Counter; Limit::ALL.len()],
 }
 
 /// A gauge that is one higher while this lives.
@@ -116,9 +116,40 @@ pub(crate) fn live_connection(transport: Transport) -> Held {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Limit {
     Login,
+    Account,
     Refresh,
     Register,
+    Mfa,
     Live,
+    Application,
+    Device,
+}
+
+impl Limit {
+    const ALL: [Self; 8] = [
+        Self::Login,
+        Self::Account,
+        Self::Refresh,
+        Self::Register,
+        Self::Mfa,
+        Self::Live,
+        Self::Application,
+        Self::Device,
+    ];
+
+    /// The name of the limit, here and in the keys of its buckets.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Account => "account",
+            Self::Refresh => "refresh",
+            Self::Register => "register",
+            Self::Mfa => "mfa",
+            Self::Live => "live",
+            Self::Application => "application",
+            Self::Device => "device",
+        }
+    }
 }
 
 pub(crate) fn limited(limit: Limit) {

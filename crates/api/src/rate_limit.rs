@@ -1,65 +1,77 @@
-//! How often an address may try to sign in: a bucket per address, in memory, for this process.
+//! How often something may be tried: a bucket per address, or per account, behind the port
+//! ([`Limiter`](bifrost_domain::ports::limits::Limiter)).
+//!
+//! How to add one: a name in [`Limit`](crate::metrics::Limit), a field in `state::Limits` with its allowance, a `check` at the top of the
+//! handler. What counts failures alone is checked before the work, too, and given back after a success: many tries at once are as few as
+//! one after the other.
 
 use crate::metrics::{self, Limit};
-use bifrost_domain::error::{Error, Kind, Result};
+use bifrost_domain::{
+    error::{Error, Kind, Result},
+    ports::limits::{Allowance, Limiter, Verdict},
+};
 use std::{
-    collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
-/// Addresses remembered at most; those beyond share one bucket, so that a crowd cannot empty the table.
-const CAPACITY: usize = 10_000;
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// A limit per address and minute.
-#[derive(Debug)]
+/// A limit; without an allowance there is none.
 pub(crate) struct RateLimit {
     limit: Limit,
-    per_minute: Option<NonZeroU32>,
-    buckets: Mutex<HashMap<IpAddr, Bucket>>,
+    limiter: Arc<dyn Limiter>,
+    allowance: Option<Allowance>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    left: f64,
-    at: Instant,
+impl std::fmt::Debug for RateLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RateLimit")
+            .field("limit", &self.limit)
+            .field("allowance", &self.allowance)
+            .finish_non_exhaustive()
+    }
 }
 
 impl RateLimit {
-    pub(crate) fn new(limit: Limit, per_minute: Option<NonZeroU32>) -> Self {
-        Self { limit, per_minute, buckets: Mutex::default() }
+    /// `most` within a time; `None`: no limit.
+    pub(crate) fn new(
+        limit: Limit,
+        limiter: &Arc<dyn Limiter>,
+        most: Option<NonZeroU32>,
+        within: Duration,
+    ) -> Self {
+        let allowance = most.map(|most| Allowance { most, within });
+        Self { limit, limiter: Arc::clone(limiter), allowance }
     }
 
-    /// Counts a try.
-    pub(crate) fn check(&self, ip: Option<IpAddr>) -> Result<()> {
-        self.check_at(ip, Instant::now())
+    /// Counts a try from an address.
+    pub(crate) async fn check(&self, ip: Option<IpAddr>) -> Result<()> {
+        let ip = ip.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), network);
+        self.take(&self.key(&ip.to_string())).await
     }
 
-    fn check_at(&self, ip: Option<IpAddr>, now: Instant) -> Result<()> {
-        let Some(limit) = self.per_minute.map(|limit| f64::from(limit.get())) else { return Ok(()) };
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key = ip.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), network);
-        if buckets.len() >= CAPACITY && !buckets.contains_key(&key) {
-            // An untouched bucket is full again after a minute.
-            buckets.retain(|_, bucket| now.saturating_duration_since(bucket.at) < MINUTE);
-            if buckets.len() >= CAPACITY {
-                key = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-            }
+    /// Counts a try on an account, whether it exists or not.
+    pub(crate) async fn check_account(&self, account: &str) -> Result<()> {
+        self.take(&self.key(&canonical(account))).await
+    }
+
+    /// The try on the account does not count.
+    pub(crate) async fn forgive_account(&self, account: &str) {
+        if let Some(allowance) = self.allowance {
+            self.limiter.give_back(&self.key(&canonical(account)), allowance).await;
         }
-        let bucket = buckets.entry(key).or_insert(Bucket { left: limit, at: now });
-        let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
-        bucket.left = (bucket.left + passed * limit / MINUTE.as_secs_f64()).min(limit);
-        bucket.at = now;
-        if bucket.left >= 1.0 {
-            bucket.left -= 1.0;
-            return Ok(());
-        }
+    }
+
+    fn key(&self, who: &str) -> String {
+        format!("{}:{who}", self.limit.as_str())
+    }
+
+    async fn take(&self, key: &str) -> Result<()> {
+        let Some(allowance) = self.allowance else { return Ok(()) };
+        let Verdict::RetryAfter(wait) = self.limiter.take(key, allowance).await else { return Ok(()) };
         metrics::limited(self.limit);
-        let wait = Duration::from_secs_f64((1.0 - bucket.left) * MINUTE.as_secs_f64() / limit);
-        let retry_after_seconds = wait.as_secs() + 1;
+        let retry_after_seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         Err(Error::new(
             Kind::TooMany { retry_after_seconds },
             format!("too many attempts; try again in {retry_after_seconds} s"),
@@ -67,8 +79,13 @@ impl RateLimit {
     }
 }
 
+/// The same account however it is typed.
+fn canonical(account: &str) -> String {
+    account.trim().to_lowercase()
+}
+
 /// One customer has a whole /64 of IPv6.
-fn network(ip: IpAddr) -> IpAddr {
+pub(crate) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
         ip @ IpAddr::V4(_) => ip,
@@ -78,38 +95,47 @@ fn network(ip: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bifrost_adapters::limits::InProcess;
 
     fn ip(text: &str) -> Option<IpAddr> {
         Some(text.parse().expect("an address"))
     }
 
-    #[test]
-    fn the_limit_is_per_address_and_fills_up_again() {
-        let (limit, now) = (RateLimit::new(Limit::Login, NonZeroU32::new(3)), Instant::now());
+    fn limit(most: u32) -> RateLimit {
+        let limiter: Arc<dyn Limiter> = Arc::new(InProcess::new());
+        RateLimit::new(Limit::Login, &limiter, NonZeroU32::new(most), Duration::from_secs(60))
+    }
+
+    #[tokio::test]
+    async fn the_limit_is_per_address_and_says_when_to_come_back() {
+        let limit = limit(3);
         for _ in 0..3 {
-            limit.check_at(ip("192.0.2.1"), now).expect("within the limit");
+            limit.check(ip("192.0.2.1")).await.expect("within the limit");
         }
-        let error = limit.check_at(ip("192.0.2.1"), now).expect_err("the fourth");
-        assert_eq!(error.kind, Kind::TooMany { retry_after_seconds: 21 });
-        limit.check_at(ip("192.0.2.2"), now).expect("another address");
-        limit.check_at(ip("192.0.2.1"), now + Duration::from_secs(21)).expect("one is back");
-        limit.check_at(ip("192.0.2.1"), now + Duration::from_secs(21)).expect_err("and only one");
+        let error = limit.check(ip("192.0.2.1")).await.expect_err("the fourth");
+        assert_eq!(error.kind, Kind::TooMany { retry_after_seconds: 20 });
+        limit.check(ip("192.0.2.2")).await.expect("another address");
     }
 
-    #[test]
-    fn one_network_is_one_address() {
-        let (limit, now) = (RateLimit::new(Limit::Login, NonZeroU32::new(1)), Instant::now());
-        limit.check_at(ip("2001:db8::1"), now).expect("the first");
-        limit.check_at(ip("2001:db8::2"), now).expect_err("the same network");
-        limit.check_at(ip("2001:db8:0:1::1"), now).expect("the next network");
+    #[tokio::test]
+    async fn one_network_is_one_address() {
+        let limit = limit(1);
+        limit.check(ip("2001:db8::1")).await.expect("the first");
+        limit.check(ip("2001:db8::2")).await.expect_err("the same network");
+        limit.check(ip("2001:db8:0:1::1")).await.expect("the next network");
+        limit.check(ip("::ffff:192.0.2.1")).await.expect("an address of IPv4");
+        limit.check(ip("192.0.2.1")).await.expect_err("the same");
     }
 
-    #[test]
-    fn the_table_is_bounded() {
-        let (limit, now) = (RateLimit::new(Limit::Login, NonZeroU32::new(1)), Instant::now());
-        for n in 0..20_000_u32 {
-            let _ = limit.check_at(Some(IpAddr::V4(n.into())), now);
+    #[tokio::test]
+    async fn an_account_is_one_however_it_is_typed_and_successes_do_not_count() {
+        let limit = limit(1);
+        for _ in 0..3 {
+            limit.check_account("Ann@Acme.example").await.expect("allowed");
+            limit.forgive_account("ann@acme.example").await;
         }
-        assert!(limit.buckets.lock().expect("lock").len() <= CAPACITY + 1);
+        limit.check_account("ann@acme.example").await.expect("allowed");
+        limit.check_account(" ANN@acme.example").await.expect_err("the same");
+        limit.check_account("bob@acme.example").await.expect("another");
     }
 }

@@ -1,15 +1,32 @@
 //! What every handler may reach.
 
-use crate::{health::Probes, live::Places, metrics::Limit, rate_limit::RateLimit};
+use crate::{
+    health::Probes, live::Places, machine_limits::MachineLimits, metrics::Limit, rate_limit::RateLimit,
+};
 use bifrost_app::{
     App,
-    auth::{Auth, Environment},
+    accounts::Accounts,
+    auth::{Auth, Environment, mfa::Mfa},
+    branding::PlatformBranding,
+    identity_providers::IdentityProviders,
+    machines::Machines,
+    members::Members,
     organizations::Organizations,
+    roles::Roles,
+    users::Users,
 };
-use bifrost_domain::clock::{SharedClock, SharedIds};
+use bifrost_domain::{
+    clock::{SharedClock, SharedIds},
+    network::Network,
+    ports::limits::Limiter,
+};
 use bifrost_storage::Reader;
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use url::Url;
+
+/// The time in which an account may fail to sign in as often as [`ApiSettings::account_failures`] says.
+pub const ACCOUNT_WINDOW: Duration = Duration::from_secs(15 * 60);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// When a request without a token acts as the development user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,19 +66,27 @@ pub struct ApiSettings {
     pub public_url: Url,
     /// Sign-ins (and, apart from them, refreshes and registrations) per minute and address; `None`: no limit.
     pub login_rate_per_minute: Option<NonZeroU32>,
+    /// Codes of second factors per minute and address; `None`: no limit.
+    pub mfa_rate_per_minute: Option<NonZeroU32>,
+    /// Failed sign-ins per account and [`ACCOUNT_WINDOW`], whether it exists or not; `None`: no limit.
+    pub account_failures: Option<NonZeroU32>,
+    /// Proxies whose word about the client's address is taken.
+    pub trusted_proxies: Vec<Network>,
     /// Whether the listener is bound to a loopback address.
     pub listens_on_loopback: bool,
     /// A request takes at most so long, unless it waits for a run or streams; its body arrives within it in any case.
     pub request_timeout: Duration,
     /// A live client takes a message within so long, or is cut off.
     pub live_send_timeout: Duration,
+    /// An export of the audit log has so many lines at most.
+    pub audit_export_lines: usize,
     /// A comment is sent so often over Server-Sent Events, so that proxies keep a quiet connection.
     pub live_comment_every: Duration,
 }
 
 impl ApiSettings {
-    /// The contract's values for a server at `public_url`: 10 MiB bodies, 10 sign-ins a minute (no limit in tests), 30 s a
-    /// request, 10 s a live message, no bypass, no foreign origins.
+    /// The contract's values for a server at `public_url`: 10 MiB bodies, 10 sign-ins and 5 codes a minute and 20 failures an account
+    /// (no limit in tests), 30 s a request, 10 s a live message, no bypass, no foreign origins, no proxies.
     #[must_use]
     pub fn new(environment: Environment, public_url: Url) -> Self {
         Self {
@@ -75,10 +100,20 @@ impl ApiSettings {
                 Environment::Testing => None,
                 _ => NonZeroU32::new(10),
             },
+            mfa_rate_per_minute: match environment {
+                Environment::Testing => None,
+                _ => NonZeroU32::new(5),
+            },
+            account_failures: match environment {
+                Environment::Testing => None,
+                _ => NonZeroU32::new(20),
+            },
+            trusted_proxies: Vec::new(),
             listens_on_loopback: false,
             request_timeout: Duration::from_secs(30),
             live_send_timeout: Duration::from_secs(10),
             live_comment_every: Duration::from_secs(15),
+            audit_export_lines: 100_000,
         }
     }
 }
@@ -90,14 +125,32 @@ pub struct ApiParts {
     pub app: Arc<App>,
     /// Sign-in.
     pub auth: Arc<Auth>,
+    /// The second factor.
+    pub mfa: Mfa,
+    /// The own profile.
+    pub accounts: Accounts,
+    /// How the platform shows itself.
+    pub branding: PlatformBranding,
     /// Organizations.
     pub organizations: Organizations,
+    /// Their members.
+    pub members: Members,
+    /// People.
+    pub users: Users,
+    /// Roles.
+    pub roles: Roles,
+    /// External identity providers.
+    pub providers: Arc<IdentityProviders>,
+    /// Keys and those that show them.
+    pub machines: Arc<Machines>,
     /// The reading half of the store.
     pub reader: Reader,
     /// Settings.
     pub settings: ApiSettings,
     /// Health of what we stand on.
     pub health: Arc<dyn Probes>,
+    /// Counts how often something is tried.
+    pub limiter: Arc<dyn Limiter>,
     /// Time.
     pub clock: SharedClock,
     /// Ids.
@@ -111,8 +164,24 @@ pub struct ApiState {
     pub app: Arc<App>,
     /// Sign-in.
     pub auth: Arc<Auth>,
+    /// The second factor.
+    pub mfa: Mfa,
+    /// The own profile.
+    pub accounts: Accounts,
+    /// How the platform shows itself.
+    pub branding: PlatformBranding,
     /// Organizations.
     pub organizations: Organizations,
+    /// Their members.
+    pub members: Members,
+    /// People.
+    pub users: Users,
+    /// Roles.
+    pub roles: Roles,
+    /// External identity providers.
+    pub providers: Arc<IdentityProviders>,
+    /// Keys and those that show them.
+    pub machines: Arc<Machines>,
     /// The reading half of the store.
     pub reader: Reader,
     /// Settings.
@@ -124,35 +193,53 @@ pub struct ApiState {
     /// Ids.
     pub ids: SharedIds,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) machine_limits: Arc<MachineLimits>,
     pub(crate) live: Arc<Places>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Limits {
     pub(crate) login: RateLimit,
+    /// Failed sign-ins of one account.
+    pub(crate) account: RateLimit,
     pub(crate) refresh: RateLimit,
     pub(crate) register: RateLimit,
+    pub(crate) mfa: RateLimit,
 }
 
 impl ApiState {
     /// The state over open doors.
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
-        let rate = parts.settings.login_rate_per_minute;
+        let mfa_rate = parts.settings.mfa_rate_per_minute;
+        let (rate, failures) = (parts.settings.login_rate_per_minute, parts.settings.account_failures);
+        let per_minute = |limit| RateLimit::new(limit, &parts.limiter, rate, MINUTE);
+        let limits = Limits {
+            login: per_minute(Limit::Login),
+            account: RateLimit::new(Limit::Account, &parts.limiter, failures, ACCOUNT_WINDOW),
+            refresh: per_minute(Limit::Refresh),
+            register: per_minute(Limit::Register),
+            mfa: RateLimit::new(Limit::Mfa, &parts.limiter, mfa_rate, MINUTE),
+        };
         Self {
             app: parts.app,
             auth: parts.auth,
+            mfa: parts.mfa,
+            accounts: parts.accounts,
+            branding: parts.branding,
             organizations: parts.organizations,
+            members: parts.members,
+            users: parts.users,
+            roles: parts.roles,
+            providers: parts.providers,
+            machines: parts.machines,
             reader: parts.reader,
             settings: Arc::new(parts.settings),
             health: parts.health,
             clock: parts.clock,
             ids: parts.ids,
-            limits: Arc::new(Limits {
-                login: RateLimit::new(Limit::Login, rate),
-                refresh: RateLimit::new(Limit::Refresh, rate),
-                register: RateLimit::new(Limit::Register, rate),
-            }),
+            machine_limits: Arc::default(),
+            limits: Arc::new(limits),
             live: Arc::default(),
         }
     }

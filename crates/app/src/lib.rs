@@ -12,13 +12,22 @@
 //! How to add a method that workflows call (`config.get`, say): an arm in `sdk`, its row in the table of `docs/worker-protocol.md`, its
 //! function in `sdk/python/bifrost`, a test on each side.
 
+pub mod accounts;
+pub mod audit;
 pub mod auth;
+pub mod branding;
 pub mod cipher;
 pub mod dispatch;
 pub mod executions;
+pub mod identity_providers;
+pub mod images;
+pub mod machines;
+pub mod members;
 pub mod metrics;
 pub mod organizations;
+pub mod roles;
 pub mod sdk;
+pub mod users;
 pub mod waiters;
 pub mod worker;
 pub mod workflows;

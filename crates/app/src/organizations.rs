@@ -1,22 +1,23 @@
 //! Organizations: made, changed and deleted by platform admins.
 
-use crate::auth::Client;
+use crate::{
+    audit::{About, Scribe, changes},
+    auth::Client,
+};
 use bifrost_domain::{
     clock::{SharedClock, SharedIds},
     error::{Error, Field, Result},
-    ids::{AuditId, OrganizationId},
+    ids::OrganizationId,
     json::has_nul,
-    organization::{Organization, OrganizationPatch, is_domain},
+    organization::{
+        Organization, OrganizationKind, OrganizationPatch, Place, PlaceError, check_place, is_domain,
+    },
     policy::{
         Caller, Permit,
         actions::{ReadOrganizations, WriteOrganizations},
     },
 };
-use bifrost_storage::{
-    Error as StoreError, Reader, Store,
-    audit::{Entry, Outcome},
-    organizations::Deletion,
-};
+use bifrost_storage::{Error as StoreError, Reader, Store, audit::Entry, organizations::Deletion};
 use serde_json::Value;
 
 const MAX_NAME: usize = 255;
@@ -31,6 +32,12 @@ pub struct NewOrganization {
     pub domain: Option<String>,
     /// Whether its people may sign in.
     pub is_active: bool,
+    /// What it is in the tree.
+    pub kind: OrganizationKind,
+    /// The group or provider that it belongs to.
+    pub parent_id: Option<OrganizationId>,
+    /// A name of the IANA time zone database.
+    pub time_zone: String,
     /// A JSON object of at most 64 KiB.
     pub settings: Value,
 }
@@ -42,6 +49,7 @@ pub struct Organizations {
     reader: Reader,
     clock: SharedClock,
     ids: SharedIds,
+    scribe: Scribe,
 }
 
 impl std::fmt::Debug for Organizations {
@@ -54,10 +62,10 @@ impl Organizations {
     /// The commands over a store.
     #[must_use]
     pub fn new(store: Store, clock: SharedClock, ids: SharedIds) -> Self {
-        Self { reader: store.reader(), store, clock, ids }
+        Self { reader: store.reader(), store, scribe: Scribe::new(clock.clone(), ids.clone()), clock, ids }
     }
 
-    /// A page, oldest first: at most `limit`, and whether there are more.
+    /// A page of those that the caller has to do with, oldest first: at most `limit`, and whether there are more.
     ///
     /// # Errors
     /// Unavailable when the store is away.
@@ -78,8 +86,9 @@ impl Organizations {
     ///
     /// # Errors
     /// Not found.
-    pub async fn get(&self, _permit: &Permit<ReadOrganizations>, id: OrganizationId) -> Result<Organization> {
-        self.reader.find_organization(id).await?.ok_or_else(not_found)
+    pub async fn get(&self, permit: &Permit<ReadOrganizations>, id: OrganizationId) -> Result<Organization> {
+        let found = self.reader.find_organization(id).await?;
+        found.filter(|one| permit.everywhere().contains(one.id)).ok_or_else(not_found)
     }
 
     /// Makes an organization.
@@ -96,6 +105,7 @@ impl Organizations {
         let mut fields = Vec::new();
         let name = checked_name(&new.name, &mut fields);
         let domain = checked_domain(new.domain, &mut fields);
+        check_time_zone(&new.time_zone, &mut fields);
         check_settings(&new.settings, &mut fields);
         refuse(fields)?;
         let now = self.clock.now();
@@ -104,14 +114,23 @@ impl Organizations {
             name,
             domain,
             is_active: new.is_active,
+            kind: new.kind,
+            parent_id: new.parent_id,
+            time_zone: new.time_zone,
             settings: new.settings,
             created_by: Some(permit.user_id()),
             created_at: now,
             updated_at: now,
         };
         let tx = self.store.db().begin().await?;
+        tx.lock_tree().await?;
+        let place = Place { id: organization.id, kind: organization.kind, parent_id: organization.parent_id };
+        check_place(&tx.list_places().await?, place).map_err(misplaced)?;
         tx.insert_organization(permit, organization.clone()).await.map_err(domain_taken)?;
-        tx.insert_audit(self.entry("organization.create", organization.id, caller, client)).await?;
+        tx.inherit(now).await?;
+        let mut entry = self.entry("organization.create", organization.id, caller, client);
+        entry.changes = changes(described(&organization).map(|(name, new)| (name, Value::Null, new)));
+        tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(organization)
     }
@@ -134,14 +153,37 @@ impl Organizations {
         if let Some(settings) = &patch.settings {
             check_settings(settings, &mut fields);
         }
+        if let Some(time_zone) = &patch.time_zone {
+            check_time_zone(time_zone, &mut fields);
+        }
         refuse(fields)?;
+        let now = self.clock.now();
+        let moves = patch.kind.is_some() || patch.parent_id.is_some();
         let tx = self.store.db().begin().await?;
+        if moves {
+            tx.lock_tree().await?;
+        }
+        let before = tx.find_organization(id).await?.ok_or_else(not_found)?;
+        if moves {
+            let place = Place {
+                id,
+                kind: patch.kind.unwrap_or(before.kind),
+                parent_id: patch.parent_id.unwrap_or(before.parent_id),
+            };
+            check_place(&tx.list_places().await?, place).map_err(misplaced)?;
+        }
         let changed = tx
-            .update_organization(permit, id, patch, self.clock.now())
+            .update_organization(permit, id, patch, now)
             .await
             .map_err(domain_taken)?
             .ok_or_else(not_found)?;
-        tx.insert_audit(self.entry("organization.update", id, caller, client)).await?;
+        if moves {
+            tx.inherit(now).await?;
+        }
+        let mut entry = self.entry("organization.update", id, caller, client);
+        let pairs = described(&before).into_iter().zip(described(&changed));
+        entry.changes = changes(pairs.map(|((name, old), (_, new))| (name, old, new)));
+        tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(changed)
     }
@@ -158,6 +200,8 @@ impl Organizations {
         client: &Client,
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
+        // What begins to stand below it meanwhile waits, and is refused.
+        tx.lock_tree().await?;
         match tx.delete_organization(permit, id).await? {
             Deletion::Done => {}
             Deletion::Unknown => return Err(not_found()),
@@ -169,21 +213,26 @@ impl Organizations {
     }
 
     fn entry(&self, action: &'static str, id: OrganizationId, caller: &Caller, client: &Client) -> Entry {
-        Entry {
-            id: AuditId::from_uuid(self.ids.next()),
-            at: self.clock.now(),
-            organization_id: Some(id),
-            actor_id: Some(caller.user_id),
-            actor_email: Some(caller.email.clone()),
-            action,
-            resource_type: "organization",
-            resource_id: Some(id.to_string()),
-            outcome: Outcome::Success,
-            detail: None,
-            request_id: client.request_id.clone(),
-            ip_address: client.ip.map(|ip| ip.to_string()),
-        }
+        self.scribe.line(action, caller, client).about(id, Some(id))
     }
+}
+
+/// What the audit log shows of an organization.
+fn described(one: &Organization) -> [(&'static str, Value); 7] {
+    [
+        ("name", one.name.as_str().into()),
+        ("domain", one.domain.clone().into()),
+        ("is_active", one.is_active.into()),
+        ("kind", one.kind.as_str().into()),
+        ("parent_id", one.parent_id.map(|id| id.to_string()).into()),
+        ("time_zone", one.time_zone.as_str().into()),
+        ("settings", one.settings.clone()),
+    ]
+}
+
+fn misplaced(error: PlaceError) -> Error {
+    let path = if error == PlaceError::HasChildren { "kind" } else { "parent_id" };
+    Error::invalid(path, "place", error.to_string())
 }
 
 fn not_found() -> Error {
@@ -238,5 +287,18 @@ fn check_settings(settings: &Value, fields: &mut Vec<Field>) {
         wrong("too_long", format!("must be at most {MAX_SETTINGS_BYTES} bytes of JSON"));
     } else if has_nul(settings) {
         wrong("format", "must not contain NUL".to_owned());
+    } else if let Some(security) = settings.get("security") {
+        // Read by sign-in: a switch that is misspelt would be off without a word.
+        let is_flag = security.get("mfa_required").is_none_or(Value::is_boolean);
+        if !security.is_object() || !is_flag {
+            wrong("type", "`security` must be an object, and its `mfa_required` true or false".to_owned());
+        }
+    }
+}
+
+fn check_time_zone(name: &str, fields: &mut Vec<Field>) {
+    if name.parse::<chrono_tz::Tz>().is_err() {
+        let message = "must be a name of the IANA time zone database such as `Europe/Oslo`".to_owned();
+        fields.push(Field { path: "time_zone".to_owned(), code: "value".into(), message });
     }
 }

@@ -357,7 +357,7 @@ impl App {
         Ok(())
     }
 
-    /// Forgets workers that have been gone for a day, and makes partitions for the days ahead.
+    /// Forgets workers that have been gone for a day, makes partitions for the days ahead, and removes people whose grace period has ended.
     ///
     /// # Errors
     /// The database is away.
@@ -365,7 +365,7 @@ impl App {
         let now = self.doors.clock.now();
         self.doors.store.ensure_partitions(now - Duration::days(1), now + Duration::days(14)).await?;
         self.doors.store.forget_workers(now - Duration::days(1)).await?;
-        Ok(())
+        self.purge_people().await
     }
 
     pub(crate) fn announce_history(

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a case that cannot go on has failed")]
 
 use bifrost_app::{
+    auth::Client,
     executions::{Submit, What},
     worker::Registration,
 };
@@ -12,9 +13,10 @@ use bifrost_domain::{
     error::Kind,
     execution::{Claimed, LogBatch, LogLevel, LogLine, Status},
     ids::{ExecutionId, FormId, OrganizationId, UserId, WorkerId},
-    organization::Organization,
+    organization::{Organization, OrganizationKind},
     policy::{Caller, authorize},
     ports::python::{FileReport, WorkspaceReport},
+    rights::{MembershipRole, Rights},
     user::{User, UserType},
 };
 use bifrost_migration::sea_orm::ConnectionTrait;
@@ -22,7 +24,7 @@ use bifrost_storage::organizations::Deletion;
 use bifrost_test_support::{World, in_both_worlds};
 use chrono::Duration;
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 use uuid::Uuid;
 
 in_both_worlds![&[];
@@ -51,11 +53,12 @@ fn person(permissions: &[&str], home: OrganizationId) -> Caller {
         is_registered: true,
         epoch: 0,
         last_login: None,
+        purge_at: None,
         created_at: now,
         updated_at: now,
     };
-    let permissions: BTreeSet<String> = permissions.iter().map(|&name| name.to_owned()).collect();
-    Caller::of_user(&user, &permissions, None, None).expect("a caller")
+    let rights = Arc::new(Rights::of_member(home, MembershipRole::Member, permissions));
+    Caller::of_user(&user, &rights, None, None).expect("a caller")
 }
 
 fn member(permissions: &[&str]) -> Caller {
@@ -70,6 +73,9 @@ async fn with_a_workflow(world: &World) {
         name: "Acme".to_owned(),
         domain: None,
         is_active: true,
+        kind: OrganizationKind::Company,
+        parent_id: None,
+        time_zone: "UTC".to_owned(),
         settings: json!({}),
         created_by: None,
         created_at: now,
@@ -172,7 +178,7 @@ async fn a_timeline_without_its_internals(world: Arc<World>) {
     let run = claimed(&world, id).await;
     let delay = Duration::seconds(60);
     assert!(world.app.retry(id, run.attempt, delay, "InternalError", 0).await.expect("asked"));
-    world.app.cancel(&ann, id).await.expect("cancelled");
+    world.app.cancel(&ann, id, &Client::default()).await.expect("cancelled");
     let seen = async |caller: &Caller| {
         let timeline = world.app.execution_timeline(caller, id).await.expect("read");
         let entries = timeline.into_iter().map(|entry| (entry.event.as_str(), entry.detail));
@@ -199,7 +205,8 @@ async fn who_may_read_may_not_end(world: Arc<World>) {
     let ann = member(&[]);
     let id = submitted(&world, &ann).await;
     let app = &world.app;
-    let refused = async |caller: &Caller| app.cancel(caller, id).await.expect_err("refused").kind;
+    let refused =
+        async |caller: &Caller| app.cancel(caller, id, &Client::default()).await.expect_err("refused").kind;
     assert_eq!(refused(&member(&[])).await, Kind::Forbidden);
     let reader = member(&["executions.read_all"]);
     app.find_execution(&reader, id).await.expect("read");
@@ -210,10 +217,10 @@ async fn who_may_read_may_not_end(world: Arc<World>) {
     assert!(!app.status_of(id).await.expect("read").expect("there").is_terminal());
 
     let manager = member(&["executions.read_all", "executions.cancel_all"]);
-    assert_eq!(app.cancel(&manager, id).await.expect("cancelled"), Status::Cancelled);
+    assert_eq!(app.cancel(&manager, id, &Client::default()).await.expect("cancelled"), Status::Cancelled);
     for by in [&ann, &world.caller] {
         let id = submitted(&world, &ann).await;
-        assert_eq!(app.cancel(by, id).await.expect("cancelled"), Status::Cancelled);
+        assert_eq!(app.cancel(by, id, &Client::default()).await.expect("cancelled"), Status::Cancelled);
     }
 }
 

@@ -10,7 +10,7 @@ use bifrost_domain::{
     clock::{Clock, Ids, SystemClock, SystemIds},
     error::{Error, Kind},
     ids::UserId,
-    organization::Organization,
+    organization::{Organization, OrganizationKind},
     policy::{Caller, authorize},
     user::{User, UserType},
 };
@@ -40,6 +40,7 @@ fn user(home: Option<&Organization>) -> User {
         is_registered: true,
         epoch: 0,
         last_login: None,
+        purge_at: None,
         created_at: now,
         updated_at: now,
     }
@@ -48,12 +49,20 @@ fn user(home: Option<&Organization>) -> User {
 impl Bed {
     fn new(db: &TestDatabase) -> Self {
         let organizations = Organizations::new(db.store(), Arc::new(SystemClock), Arc::new(SystemIds));
-        let admin = Caller::of_user(&user(None), &BTreeSet::new(), None, None).expect("a caller");
+        let admin = Caller::of_user(&user(None), &Arc::default(), None, None).expect("a caller");
         Self { organizations, admin }
     }
 
     async fn create(&self, settings: Value) -> Result<Organization, Error> {
-        let new = NewOrganization { name: "Acme".into(), domain: None, is_active: true, settings };
+        let new = NewOrganization {
+            name: "Acme".into(),
+            domain: None,
+            is_active: true,
+            kind: OrganizationKind::Company,
+            parent_id: None,
+            time_zone: "UTC".into(),
+            settings,
+        };
         let permit = authorize(&self.admin).expect("an admin may");
         self.organizations.create(&permit, &self.admin, new, &Client::default()).await
     }

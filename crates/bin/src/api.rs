@@ -45,14 +45,26 @@ pub fn state(settings: &Settings, opened: &Opened) -> Result<ApiState> {
         settings::DevBypass::Always => DevBypass::Always,
     };
     api.login_rate_per_minute = settings.identity.login_attempts_per_minute;
+    api.mfa_rate_per_minute = settings.identity.mfa_attempts_per_minute;
+    api.account_failures = settings.identity.account_failures;
+    api.trusted_proxies.clone_from(&settings.server.trusted_proxies);
     api.listens_on_loopback = settings.server.host.is_loopback();
     Ok(ApiState::new(ApiParts {
         app: opened.app.clone(),
         auth: opened.auth.clone(),
+        mfa: opened.mfa.clone(),
+        accounts: opened.accounts.clone(),
+        branding: opened.branding.clone(),
         organizations: opened.organizations.clone(),
+        members: opened.members.clone(),
+        users: opened.users.clone(),
+        roles: opened.roles.clone(),
+        providers: opened.providers.clone(),
+        machines: opened.machines.clone(),
         reader: opened.store.reader(),
         settings: api,
         health: Arc::new(CachedProbes::new(probes(settings, opened))),
+        limiter: opened.limiter.clone(),
         clock: opened.clock.clone(),
         ids: opened.ids.clone(),
     }))

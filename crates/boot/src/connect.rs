@@ -5,17 +5,31 @@ use crate::{
     settings::{BrokerChoice, BusChoice, Database, Environment, ObjectsChoice, Settings, ensure_keys},
 };
 use anyhow::{Context, Result, bail};
-use bifrost_adapters::{broker, bus, files::Folders, objects};
+use bifrost_adapters::{broker, bus, files::Folders, limits, objects, oidc::HttpsWeb};
 use bifrost_app::{
     App, Doors, Limits,
-    auth::{self, Auth, AuthSettings},
+    accounts::Accounts,
+    auth::{self, Auth, AuthSettings, mfa::Mfa},
+    branding::PlatformBranding,
     cipher::Cipher,
+    identity_providers::{IdentityProviders, ProviderParts},
+    images::Images,
+    machines::Machines,
+    members::Members,
     organizations::Organizations,
+    roles::Roles,
+    users::Users,
 };
 use bifrost_domain::{
     clock::{SharedClock, SharedIds, SteadyIds},
     ids::WorkerId,
-    ports::{broker::Broker, bus::Bus, objects::Objects, python::Inspector},
+    ports::{
+        broker::Broker,
+        bus::Bus,
+        limits::{Limiter, WITHIN},
+        objects::Objects,
+        python::Inspector,
+    },
 };
 use bifrost_python::{InspectorProcess, PythonAdapter, PythonSettings, settings::Limits as RunLimits};
 use bifrost_storage::{Db, Store, Target, examine::examine};
@@ -39,14 +53,32 @@ pub struct Opened {
     pub app: Arc<App>,
     /// Sign-in.
     pub auth: Arc<Auth>,
+    /// The second factor.
+    pub mfa: Mfa,
+    /// The own profile.
+    pub accounts: Accounts,
+    /// How the platform shows itself.
+    pub branding: PlatformBranding,
     /// Organizations.
     pub organizations: Organizations,
+    /// Their members.
+    pub members: Members,
+    /// People.
+    pub users: Users,
+    /// Roles.
+    pub roles: Roles,
+    /// External identity providers.
+    pub providers: Arc<IdentityProviders>,
+    /// Keys and those that show them.
+    pub machines: Arc<Machines>,
     /// The records.
     pub store: Store,
     /// The queue.
     pub broker: Arc<dyn Broker>,
     /// Live events.
     pub bus: Arc<dyn Bus>,
+    /// Counts how often something is tried.
+    pub limiter: Arc<dyn Limiter>,
     /// Large values.
     pub objects: Arc<dyn Objects>,
     /// The Python runtime of a worker.
@@ -104,10 +136,12 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
             broker::RabbitMq::connect_lazily(url.expose_secret(), prefix).context("RABBITMQ_URL")?
         }
     };
-    let bus: Arc<dyn Bus> = match &settings.bus {
-        BusChoice::InProcess => Arc::new(bus::InProcess::new()),
+    let (bus, limiter): (Arc<dyn Bus>, Arc<dyn Limiter>) = match &settings.bus {
+        BusChoice::InProcess => (Arc::new(bus::InProcess::new()), Arc::new(limits::InProcess::new())),
         BusChoice::Redis { url, prefix } => {
-            bus::RedisBus::start(url.expose_secret(), prefix).context("REDIS_URL")?
+            let bus = bus::RedisBus::start(url.expose_secret(), prefix).context("REDIS_URL")?;
+            let limiter = limits::RedisLimiter::new(Arc::clone(&bus), prefix, WITHIN);
+            (bus, Arc::new(limiter))
         }
     };
     let objects: Arc<dyn Objects> = match &settings.objects {
@@ -122,6 +156,7 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
         .with_context(|| format!("the folder {} cannot be made", files.display()))?;
     let (python, inspector) = open_python(settings, role, &clock).await?;
     let key = SecretBox::new(Box::new(*keys.encryption.expose()));
+    let cipher = Arc::new(Cipher::new(&key));
     let doors = Doors {
         store: store.clone(),
         broker: broker.clone(),
@@ -131,7 +166,7 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
         inspector,
         clock: clock.clone(),
         ids: ids.clone(),
-        cipher: Arc::new(Cipher::new(&key)),
+        cipher: cipher.clone(),
     };
     let limits = Limits { sync_wait_max: settings.server.sync_wait_max, ..Limits::default() };
     let app = App::new(doors, limits);
@@ -140,6 +175,10 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
     let mut auth_settings = AuthSettings::new(keys.signing, environment);
     auth_settings.previous_key = keys.previous;
     auth_settings.registration_enabled = settings.identity.registration_enabled;
+    auth_settings.mfa_required = settings.identity.mfa_required;
+    auth_settings.password_min_length = settings.identity.password_min_length;
+    auth_settings.argon2_memory_kib = settings.identity.argon2_memory_kib;
+    auth_settings.argon2_passes = settings.identity.argon2_passes;
     auth_settings.dev_user = settings
         .identity
         .dev_user
@@ -150,7 +189,43 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
     auth.ensure_system_user().await.context("the system user cannot be made")?;
     auth.ensure_dev_user().await.context("the development user cannot be made")?;
     let organizations = Organizations::new(store.clone(), clock.clone(), ids.clone());
-    Ok(Opened { app, auth, organizations, store, broker, bus, objects, python, clock, ids, _data: data })
+    let members = Members::new(store.clone(), clock.clone(), ids.clone());
+    let grace = chrono::Duration::days(settings.identity.user_purge_days.into());
+    let users = Users::new(store.clone(), auth.clone(), clock.clone(), ids.clone(), grace);
+    let roles = Roles::new(store.clone(), clock.clone(), ids.clone());
+    let providers = Arc::new(IdentityProviders::new(ProviderParts {
+        store: store.clone(),
+        clock: clock.clone(),
+        ids: ids.clone(),
+        cipher: cipher.clone(),
+        web: Arc::new(HttpsWeb::new().context("TLS to identity providers cannot be set up")?),
+        auth: auth.clone(),
+        public_url: settings.server.public_url.parse().context("PUBLIC_URL")?,
+    }));
+    let machines = Arc::new(Machines::new(store.clone(), clock.clone(), ids.clone(), auth.clone()));
+    let images = Images::default();
+    Ok(Opened {
+        app,
+        mfa: Mfa::new(auth.clone(), cipher),
+        accounts: Accounts::new(store.clone(), clock.clone(), ids.clone(), images.clone()),
+        branding: PlatformBranding::new(store.clone(), clock.clone(), ids.clone(), images),
+        auth,
+        organizations,
+        members,
+        users,
+        roles,
+        providers,
+        machines,
+        store,
+        broker,
+        bus,
+        limiter,
+        objects,
+        python,
+        clock,
+        ids,
+        _data: data,
+    })
 }
 
 /// The environment as sign-in knows it.

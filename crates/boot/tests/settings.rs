@@ -40,6 +40,16 @@ fn nothing_set_is_a_development_machine() {
     assert_eq!(settings.identity.dev_bypass, DevBypass::Loopback);
     assert!(settings.identity.registration_enabled);
     assert_eq!(settings.identity.login_attempts_per_minute.map(u32::from), Some(10));
+    assert_eq!(settings.identity.mfa_attempts_per_minute.map(u32::from), Some(5));
+    assert!(!settings.identity.mfa_required);
+    let (min_length, memory, passes) = (
+        settings.identity.password_min_length,
+        settings.identity.argon2_memory_kib,
+        settings.identity.argon2_passes,
+    );
+    assert_eq!((min_length, memory, passes), (8, 19_456, 2));
+    assert_eq!(settings.identity.account_failures.map(u32::from), Some(20));
+    assert_eq!(settings.server.trusted_proxies, []);
     assert_eq!(settings.worker.max_concurrency, 16);
     assert_eq!(settings.worker.limits.memory_bytes, 512 * 1024 * 1024);
     assert_eq!(settings.worker.lease, Duration::from_secs(10));
@@ -54,6 +64,7 @@ fn each_value_past_its_bound_is_one_problem_of_that_variable() {
     let long_path = format!("/{}", "p".repeat(4096));
     let long_filter = vec!["info"; 1000].join(",");
     let origins = (0..65).map(|n| format!("http://h{n}")).collect::<Vec<_>>().join(",");
+    let proxies = (0..65).map(|n| format!("10.0.0.{n}")).collect::<Vec<_>>().join(",");
     let cases: &[(&str, &[&str])] = &[
         ("ENVIRONMENT", &["prod", "live"]),
         ("HOST", &["example.org", "256.0.0.1", "::1::"]),
@@ -62,6 +73,7 @@ fn each_value_past_its_bound_is_one_problem_of_that_variable() {
         ("WORKSPACE_DIR", &[&long_path, "a\nb"]),
         ("PUBLIC_URL", &["localhost:8000", "https://a/b", "ftp://a", "https://u:p@a"]),
         ("ALLOWED_ORIGINS", &["example.org", "https://a/path", "*,https://a", &origins]),
+        ("TRUSTED_PROXIES", &["proxy.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.1:80", "*", &proxies]),
         ("BODY_LIMIT_BYTES", &["1023", "1073741825", "10MB"]),
         ("SYNC_WAIT_MAX", &["0", "3601"]),
         ("KEEP_ALIVE_SECONDS", &["0", "3601"]),
@@ -95,6 +107,13 @@ fn each_value_past_its_bound_is_one_problem_of_that_variable() {
         ("DEV_AUTH_BYPASS", &["yes"]),
         ("REGISTRATION_ENABLED", &["perhaps"]),
         ("RATE_LIMIT_LOGIN_PER_MINUTE", &["-1", "100001"]),
+        ("USER_PURGE_DAYS", &["-1", "366", "never"]),
+        ("RATE_LIMIT_MFA_PER_MINUTE", &["-1", "100001"]),
+        ("MFA_REQUIRED", &["sometimes"]),
+        ("PASSWORD_MIN_LENGTH", &["7", "129"]),
+        ("ARGON2_MEMORY_KIB", &["8191", "1048577"]),
+        ("ARGON2_PASSES", &["0", "17"]),
+        ("RATE_LIMIT_ACCOUNT_FAILURES", &["-1", "100001", "many"]),
         ("MAX_CONCURRENCY", &["0", "1025", "many"]),
         ("BIFROST_ISOLATION", &["thread"]),
         ("BIFROST_PYTHON", &[&long_path, "a\u{7}b"]),
@@ -142,6 +161,10 @@ fn each_bound_itself_is_accepted() {
         ("DATABASE_POOL_MIN_SIZE", ["0", "16"]),
         ("DATABASE_POOL_MAX_SIZE", ["1", "1000"]),
         ("RATE_LIMIT_LOGIN_PER_MINUTE", ["0", "100000"]),
+        ("RATE_LIMIT_MFA_PER_MINUTE", ["0", "100000"]),
+        ("PASSWORD_MIN_LENGTH", ["8", "128"]),
+        ("ARGON2_MEMORY_KIB", ["8192", "1048576"]),
+        ("ARGON2_PASSES", ["1", "16"]),
         ("MAX_CONCURRENCY", ["1", "1024"]),
         ("RUN_MEMORY_MB", ["32", "1048576"]),
         ("RUN_OPEN_FILES", ["16", "1048576"]),
@@ -189,14 +212,46 @@ fn production_names_everything_that_is_unsafe() {
         ("DEV_USER_PASSWORD", "admin"),
         ("DEV_AUTH_BYPASS", "always"),
         ("ALLOWED_ORIGINS", "*"),
+        ("TRUSTED_PROXIES", "10.0.0.5,0.0.0.0/0"),
+        ("RATE_LIMIT_LOGIN_PER_MINUTE", "0"),
+        ("RATE_LIMIT_ACCOUNT_FAILURES", "0"),
+        ("DATABASE_URL", "postgres://bifrost:bifrost@db:5432/bifrost"),
+        ("RABBITMQ_URL", "amqp://guest:guest@rabbit:5672/%2f"),
+        ("REDIS_URL", "redis://:changeme@cache:6379/0"),
     ]);
     let problems = refused(&unsafe_ones, Mode::Api);
     let mut names: Vec<&str> = problems.iter().filter_map(|line| line.split(':').next()).collect();
     names.sort_unstable();
     assert_eq!(
         names,
-        ["ALLOWED_ORIGINS", "DEV_AUTH_BYPASS", "DEV_USER_PASSWORD", "ENCRYPTION_KEY", "SECRET_KEY"]
+        [
+            "ALLOWED_ORIGINS",
+            "DATABASE_URL",
+            "DEV_AUTH_BYPASS",
+            "DEV_USER_PASSWORD",
+            "ENCRYPTION_KEY",
+            "RABBITMQ_URL",
+            "RATE_LIMIT_ACCOUNT_FAILURES",
+            "RATE_LIMIT_LOGIN_PER_MINUTE",
+            "REDIS_URL",
+            "SECRET_KEY",
+            "TRUSTED_PROXIES"
+        ]
     );
+    for secret in ["guest", "bifrost:bifrost", "changeme@"] {
+        assert!(!problems.iter().any(|line| line.contains(secret)), "{problems:?}");
+    }
+    let host = [
+        ("ENVIRONMENT", "production"),
+        ("DATABASE_HOST", "db"),
+        ("DATABASE_PASSWORD", "Postgres"),
+        STACK[1],
+        STACK[2],
+        ("SECRET_KEY", KEY),
+        ("ENCRYPTION_KEY", WRAPPING_KEY),
+    ];
+    let problems = refused(&host, Mode::Api);
+    assert!(problems.len() == 1 && problems[0].starts_with("DATABASE_PASSWORD: "), "{problems:?}");
 
     let defaults = with_stack(&[
         ("ENVIRONMENT", "production"),

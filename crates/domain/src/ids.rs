@@ -70,4 +70,14 @@ typed_ids! {
     AuditId,
     /// A configuration value.
     ConfigId,
+    /// An API client.
+    ApplicationId,
+    /// A browser that is trusted without a second factor.
+    TrustedDeviceId,
+    /// An external identity provider.
+    IdentityProviderId,
+    /// A key that a program shows: of an API client, of a person, or of workflow endpoints.
+    KeyId,
+    /// A program that asked a person to sign it in.
+    DeviceGrantId,
 }

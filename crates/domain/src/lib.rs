@@ -12,18 +12,23 @@
 //! How to add a value type: its constructor is the only check and says in its error what would be right; it derives no `Default` that is
 //! not a legal value, and no `Debug` that shows a secret. Its tests stand at the end of its file and cross every bound.
 
+pub mod application;
+pub mod branding;
 pub mod clock;
 pub mod definition;
 pub mod error;
 pub mod execution;
+pub mod identity_provider;
 pub mod ids;
 pub mod json;
 pub mod messages;
 pub mod metric;
+pub mod network;
 pub mod organization;
 pub mod parameters;
 pub mod policy;
 pub mod ports;
+pub mod rights;
 pub mod scope;
 pub mod user;
 pub mod validation;

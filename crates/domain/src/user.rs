@@ -1,13 +1,13 @@
 //! People, and what a signed-in session knows of them.
 
 use crate::{
-    execution::UnknownValue,
-    execution::text_enum,
+    execution::{UnknownValue, text_enum},
     ids::{OrganizationId, SessionId, UserId},
+    rights::Rights,
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 text_enum! {
     /// What kind of user it is.
@@ -46,6 +46,8 @@ pub struct User {
     pub epoch: i64,
     /// Last sign-in.
     pub last_login: Option<DateTime<Utc>>,
+    /// When the account is removed for good: it was deleted and its grace period runs.
+    pub purge_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -70,12 +72,19 @@ pub struct SessionState {
     pub session_id: SessionId,
     /// Its user.
     pub user: User,
-    /// Whether the user's organization is active (true without one).
-    pub organization_active: bool,
-    /// Names of the user's roles.
-    pub roles: Vec<String>,
-    /// Permissions of those roles.
-    pub permissions: BTreeSet<String>,
+    /// The organization that the session was switched to.
+    pub organization_id: Option<OrganizationId>,
+    /// What the user holds.
+    pub rights: Arc<Rights>,
+}
+
+impl SessionState {
+    /// The organization that the session was switched to, while the user may act there; then home counts again.
+    #[must_use]
+    pub fn place(&self) -> Option<OrganizationId> {
+        let is_open = |id: &OrganizationId| self.rights.held.get(id).is_some_and(|held| held.is_active);
+        self.organization_id.filter(|id| self.user.is_superuser || is_open(id))
+    }
 }
 
 /// An e-mail address, lower case, checked for its shape.

@@ -27,13 +27,7 @@ pub(crate) struct Duty {
 impl Duty {
     pub(crate) fn new(name: &'static str) -> Self {
         let now = Instant::now();
-        Self {
-            name,
-            held_until: None,
-            ask_at: now,
-            settled_at: now + STARTING,
-            shown: metrics::duty(name),
-        }
+        Self { name, held_until: None, ask_at: now, settled_at: now + STARTING, shown: metrics::duty(name) }
     }
 
     /// Whether this worker has the duty now.

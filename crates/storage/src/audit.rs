@@ -3,12 +3,13 @@
 
 use crate::{Error, Reader, Tx, entities::audit_logs};
 use bifrost_domain::{
-    ids::{AuditId, OrganizationId, UserId},
-    policy::{Permit, actions::ReadOrganizations},
+    ids::{ApplicationId, AuditId, OrganizationId, UserId},
+    policy::{Permit, Reach, actions::ReadAudit},
 };
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 use serde_json::Value;
+use std::str::FromStr;
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +22,24 @@ pub enum Outcome {
     Failure,
 }
 
+impl FromStr for Outcome {
+    type Err = UnknownOutcome;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOutcome> {
+        let all = [Self::Success, Self::Denied, Self::Failure];
+        all.into_iter().find(|outcome| outcome.as_str() == text).ok_or(UnknownOutcome)
+    }
+}
+
+/// A text that is no outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be success, denied or failure")]
+pub struct UnknownOutcome;
+
 impl Outcome {
-    const fn as_str(self) -> &'static str {
+    /// The spelling on the wire and in the table.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::Denied => "denied",
@@ -44,6 +61,12 @@ pub struct Entry {
     pub actor_id: Option<UserId>,
     /// The address that was given, also when nobody has it; cut to 254 bytes.
     pub actor_email: Option<String>,
+    /// The display name at that time: it stays when the person is gone.
+    pub actor_name: Option<String>,
+    /// The API client that did it.
+    pub application_id: Option<ApplicationId>,
+    /// The person that the client acted for.
+    pub on_behalf_of: Option<UserId>,
     /// `<resource>.<verb>`, e.g. `organization.create`.
     pub action: &'static str,
     /// Kind of object, e.g. `organization`.
@@ -52,6 +75,8 @@ pub struct Entry {
     pub resource_id: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
+    /// What was changed: `{field: {"old": …, "new": …}}`, secrets masked.
+    pub changes: Option<Value>,
     /// What else is worth knowing; never a secret.
     pub detail: Option<Value>,
     /// The request that did it.
@@ -67,18 +92,75 @@ pub struct Line {
     pub id: AuditId,
     /// When.
     pub at: DateTime<Utc>,
+    /// Whose object it was about.
+    pub organization_id: Option<OrganizationId>,
     /// Who did it.
     pub actor_id: Option<UserId>,
     /// The address that was given.
     pub actor_email: Option<String>,
+    /// The display name at that time.
+    pub actor_name: Option<String>,
+    /// The API client that did it.
+    pub application_id: Option<ApplicationId>,
+    /// The person that the client acted for.
+    pub on_behalf_of: Option<UserId>,
     /// `<resource>.<verb>`.
     pub action: String,
+    /// Kind of object.
+    pub resource_type: String,
     /// The object.
     pub resource_id: Option<String>,
     /// `success`, `denied` or `failure`.
     pub outcome: String,
+    /// What was changed.
+    pub changes: Option<Value>,
     /// What else is worth knowing.
     pub detail: Option<Value>,
+    /// The request that did it.
+    pub request_id: Option<String>,
+    /// Where it came from.
+    pub ip_address: Option<String>,
+}
+
+/// Who is looked for in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A user.
+    Id(UserId),
+    /// Whoever gave this address, in lower case.
+    Email(String),
+}
+
+/// What the log is narrowed to; everything given must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Who did it.
+    pub actor: Option<Actor>,
+    /// `<resource>.<verb>`.
+    pub action: Option<String>,
+    /// Kind of object.
+    pub resource_type: Option<String>,
+    /// The object.
+    pub resource_id: Option<String>,
+    /// Of this organization.
+    pub organization_id: Option<OrganizationId>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// The request.
+    pub request_id: Option<String>,
+    /// At or after.
+    pub from: Option<DateTime<Utc>>,
+    /// Before.
+    pub to: Option<DateTime<Utc>>,
+    /// Older than this line.
+    pub before: Option<AuditId>,
+}
+
+/// Everything before a line, or everything.
+impl From<Option<AuditId>> for Filter {
+    fn from(before: Option<AuditId>) -> Self {
+        Self { before, ..Self::default() }
+    }
 }
 
 impl Tx {
@@ -100,6 +182,10 @@ impl Tx {
             detail: Set(entry.detail),
             request_id: Set(entry.request_id.map(|text| cut(text, 64))),
             ip_address: Set(entry.ip_address.map(|text| cut(text, 64))),
+            actor_name: Set(entry.actor_name.map(|text| cut(text, 255))),
+            application_id: Set(entry.application_id.map(ApplicationId::as_uuid)),
+            on_behalf_of: Set(entry.on_behalf_of.map(UserId::as_uuid)),
+            changes: Set(entry.changes),
         }
         .insert(&self.inner)
         .await?;
@@ -108,34 +194,80 @@ impl Tx {
 }
 
 impl Reader {
-    /// The newest lines, newest first, older than `before`.
+    /// The newest lines that the permit reaches, newest first.
     ///
     /// # Errors
     /// Away.
     pub async fn list_audit(
         &self,
-        _permit: &Permit<ReadOrganizations>,
-        before: Option<AuditId>,
+        permit: &Permit<ReadAudit>,
+        filter: impl Into<Filter>,
         limit: u64,
     ) -> Result<Vec<Line>, Error> {
-        let mut query = audit_logs::Entity::find().order_by_desc(audit_logs::Column::Id).limit(limit);
-        if let Some(before) = before {
-            query = query.filter(audit_logs::Column::Id.lt(before.as_uuid()));
+        use audit_logs::Column as Is;
+        let Filter {
+            actor,
+            action,
+            resource_type,
+            resource_id,
+            organization_id,
+            outcome,
+            request_id,
+            from,
+            to,
+            before,
+        } = filter.into();
+        let (id, email) = match actor {
+            Some(Actor::Id(id)) => (Some(id.as_uuid()), None),
+            Some(Actor::Email(email)) => (None, Some(email)),
+            None => (None, None),
+        };
+        let reached = match permit.reach() {
+            Reach::All => None,
+            Reach::Organizations(ids) => {
+                Some(Is::OrganizationId.is_in(ids.into_iter().map(OrganizationId::as_uuid)))
+            }
+        };
+        let conditions = [
+            reached,
+            id.map(|id| Is::ActorId.eq(id)),
+            email.map(|email| Is::ActorEmail.eq(email)),
+            action.map(|action| Is::Action.eq(action)),
+            resource_type.map(|kind| Is::ResourceType.eq(kind)),
+            resource_id.map(|id| Is::ResourceId.eq(id)),
+            organization_id.map(|id| Is::OrganizationId.eq(id.as_uuid())),
+            outcome.map(|outcome| Is::Outcome.eq(outcome.as_str())),
+            request_id.map(|id| Is::RequestId.eq(id)),
+            from.map(|time| Is::At.gte(time)),
+            to.map(|time| Is::At.lt(time)),
+            before.map(|id| Is::Id.lt(id.as_uuid())),
+        ];
+        let query = audit_logs::Entity::find().order_by_desc(Is::Id).limit(limit);
+        let query = conditions.into_iter().flatten().fold(query, QueryFilter::filter);
+        Ok(query.all(self.db.reader()).await?.into_iter().map(Line::from).collect())
+    }
+}
+
+impl From<audit_logs::Model> for Line {
+    fn from(row: audit_logs::Model) -> Self {
+        Self {
+            id: AuditId::from_uuid(row.id),
+            at: row.at,
+            organization_id: row.organization_id.map(OrganizationId::from_uuid),
+            actor_id: row.actor_id.map(UserId::from_uuid),
+            actor_email: row.actor_email,
+            actor_name: row.actor_name,
+            application_id: row.application_id.map(ApplicationId::from_uuid),
+            on_behalf_of: row.on_behalf_of.map(UserId::from_uuid),
+            action: row.action,
+            resource_type: row.resource_type,
+            resource_id: row.resource_id,
+            outcome: row.outcome,
+            changes: row.changes,
+            detail: row.detail,
+            request_id: row.request_id,
+            ip_address: row.ip_address,
         }
-        let rows = query.all(self.db.reader()).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Line {
-                id: AuditId::from_uuid(row.id),
-                at: row.at,
-                actor_id: row.actor_id.map(UserId::from_uuid),
-                actor_email: row.actor_email,
-                action: row.action,
-                resource_id: row.resource_id,
-                outcome: row.outcome,
-                detail: row.detail,
-            })
-            .collect())
     }
 }
 

@@ -17,21 +17,33 @@
 //!    goes there, too. What is written row by row and has many columns may have an entity instead (`entities`);
 //! 4. its cases in a file of `tests/suite/`: each runs against both databases, and a guarded write also with two callers at once.
 
+pub mod accounts;
 pub mod audit;
+pub mod branding;
 pub mod coalescer;
 pub mod db;
+pub mod device_grants;
 pub(crate) mod dialect;
 mod entities;
 pub mod error;
 pub mod examine;
 pub mod executions;
+pub mod external_identities;
+pub mod external_refs;
 pub mod forms;
+pub mod identity_providers;
 pub mod leases;
+pub mod machines;
+pub mod memberships;
 pub mod metrics;
+pub mod mfa;
 pub mod organizations;
+pub mod own_sessions;
+pub mod roles;
 pub mod sessions;
 pub mod settings;
 pub mod tickets;
+pub mod trusted_devices;
 pub mod users;
 pub mod workers;
 pub mod workflows;

@@ -2,10 +2,11 @@
 
 use crate::{Error, Reader, Tx, dialect, entities::organizations};
 use bifrost_domain::{
+    execution::UnknownValue,
     ids::{OrganizationId, UserId},
-    organization::{Organization, OrganizationPatch},
+    organization::{Organization, OrganizationKind, OrganizationPatch, Place},
     policy::{
-        Permit,
+        Permit, Reach,
         actions::{ReadOrganizations, WriteOrganizations},
     },
 };
@@ -26,19 +27,32 @@ pub enum Deletion {
     InUse(Vec<String>),
 }
 
-impl From<organizations::Model> for Organization {
-    fn from(row: organizations::Model) -> Self {
-        Self {
+impl TryFrom<organizations::Model> for Organization {
+    type Error = Error;
+
+    fn try_from(row: organizations::Model) -> Result<Self, Error> {
+        Ok(Self {
             id: OrganizationId::from_uuid(row.id),
             name: row.name,
             domain: row.domain,
             is_active: row.is_active,
+            kind: kind_of(&row.kind)?,
+            parent_id: row.parent_id.map(OrganizationId::from_uuid),
+            time_zone: row.time_zone,
             settings: row.settings,
             created_by: row.created_by.map(UserId::from_uuid),
             created_at: row.created_at,
             updated_at: row.updated_at,
-        }
+        })
     }
+}
+
+fn kind_of(text: &str) -> Result<OrganizationKind, Error> {
+    text.parse().map_err(|error: UnknownValue| Error::Inconsistent {
+        table: "organizations",
+        column: "kind",
+        reason: error.to_string(),
+    })
 }
 
 impl Reader {
@@ -48,16 +62,16 @@ impl Reader {
     /// Away.
     pub async fn find_organization(&self, id: OrganizationId) -> Result<Option<Organization>, Error> {
         let row = organizations::Entity::find_by_id(id.as_uuid()).one(self.db.reader()).await?;
-        Ok(row.map(Organization::from))
+        row.map(Organization::try_from).transpose()
     }
 
-    /// A page, oldest first, after `after`. At most `limit` rows.
+    /// A page of those that the permit reaches, oldest first, after `after`. At most `limit` rows.
     ///
     /// # Errors
     /// Away.
     pub async fn list_organizations(
         &self,
-        _permit: &Permit<ReadOrganizations>,
+        permit: &Permit<ReadOrganizations>,
         after: Option<OrganizationId>,
         limit: u64,
     ) -> Result<Vec<Organization>, Error> {
@@ -65,8 +79,12 @@ impl Reader {
         if let Some(after) = after {
             query = query.filter(organizations::Column::Id.gt(after.as_uuid()));
         }
+        if let Reach::Organizations(ids) = permit.everywhere() {
+            query =
+                query.filter(organizations::Column::Id.is_in(ids.into_iter().map(OrganizationId::as_uuid)));
+        }
         let rows = query.all(self.db.reader()).await?;
-        Ok(rows.into_iter().map(Organization::from).collect())
+        rows.into_iter().map(Organization::try_from).collect()
     }
 }
 
@@ -81,7 +99,33 @@ impl Tx {
             .filter(organizations::Column::IsActive.eq(true))
             .one(&self.inner)
             .await?;
-        Ok(row.map(Organization::from))
+        row.map(Organization::try_from).transpose()
+    }
+
+    /// The places of all organizations, for the checks of the tree under [`Tx::lock_tree`].
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn list_places(&self) -> Result<Vec<Place>, Error> {
+        let rows = organizations::Entity::find().all(&self.inner).await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(Place {
+                    id: OrganizationId::from_uuid(row.id),
+                    kind: kind_of(&row.kind)?,
+                    parent_id: row.parent_id.map(OrganizationId::from_uuid),
+                })
+            })
+            .collect()
+    }
+
+    /// One organization, as this transaction sees it.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn find_organization(&self, id: OrganizationId) -> Result<Option<Organization>, Error> {
+        let row = organizations::Entity::find_by_id(id.as_uuid()).one(&self.inner).await?;
+        row.map(Organization::try_from).transpose()
     }
 
     /// Adds an organization.
@@ -98,6 +142,9 @@ impl Tx {
             name: Set(organization.name),
             domain: Set(organization.domain),
             is_active: Set(organization.is_active),
+            kind: Set(organization.kind.as_str().to_owned()),
+            parent_id: Set(organization.parent_id.map(OrganizationId::as_uuid)),
+            time_zone: Set(organization.time_zone),
             settings: Set(organization.settings),
             created_by: Set(organization.created_by.map(UserId::as_uuid)),
             created_at: Set(organization.created_at),
@@ -133,11 +180,20 @@ impl Tx {
         if let Some(is_active) = patch.is_active {
             row.is_active = Set(is_active);
         }
+        if let Some(kind) = patch.kind {
+            row.kind = Set(kind.as_str().to_owned());
+        }
+        if let Some(parent_id) = patch.parent_id {
+            row.parent_id = Set(parent_id.map(OrganizationId::as_uuid));
+        }
+        if let Some(time_zone) = patch.time_zone {
+            row.time_zone = Set(time_zone);
+        }
         if let Some(settings) = patch.settings {
             row.settings = Set(settings);
         }
         match row.update(&self.inner).await {
-            Ok(row) => Ok(Some(row.into())),
+            Ok(row) => Ok(Some(row.try_into()?)),
             Err(sea_orm::DbErr::RecordNotUpdated) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -172,10 +228,8 @@ impl Tx {
     async fn list_belongings(&self, id: OrganizationId) -> Result<Vec<String>, Error> {
         let parts: Vec<String> = BELONGINGS
             .iter()
-            .map(|(table, name)| {
-                format!(
-                    "SELECT '{name}' AS name WHERE EXISTS (SELECT 1 FROM {table} WHERE organization_id = $1)"
-                )
+            .map(|(table, column, name)| {
+                format!("SELECT '{name}' AS name WHERE EXISTS (SELECT 1 FROM {table} WHERE {column} = $1)")
             })
             .collect();
         let statement = Statement::from_sql_and_values(
@@ -188,17 +242,20 @@ impl Tx {
     }
 }
 
-/// The tables whose rows belong to organizations, and what people call them. All but the executions refer to theirs; those
+/// The tables and columns by which rows belong to organizations, and what people call them. All but the executions refer to theirs; those
 /// are inserted by a statement that does what a reference would.
-const BELONGINGS: &[(&str, &str)] = &[
-    ("users", "people"),
-    ("roles", "roles"),
-    ("workflows", "workflows"),
-    ("data_providers", "data providers"),
-    ("forms", "forms"),
-    ("schedules", "schedules"),
-    ("configs", "configuration values"),
-    ("secrets", "secrets"),
-    ("oauth_providers", "OAuth connections"),
-    ("executions", "executions"),
+const BELONGINGS: &[(&str, &str, &str)] = &[
+    ("organizations", "parent_id", "organizations below it"),
+    ("users", "organization_id", "people"),
+    ("roles", "organization_id", "roles"),
+    ("workflows", "organization_id", "workflows"),
+    ("data_providers", "organization_id", "data providers"),
+    ("forms", "organization_id", "forms"),
+    ("schedules", "organization_id", "schedules"),
+    ("configs", "organization_id", "configuration values"),
+    ("secrets", "organization_id", "secrets"),
+    ("oauth_providers", "organization_id", "OAuth connections"),
+    ("applications", "organization_id", "applications"),
+    ("workflow_keys", "organization_id", "workflow keys"),
+    ("executions", "organization_id", "executions"),
 ];

@@ -5,15 +5,16 @@ use crate::{
     Error, Reader, Tx,
     audit::cut,
     dialect,
-    entities::{organizations, refresh_tokens, sessions, users},
-    users::rights_of,
+    entities::{refresh_tokens, sessions, users},
+    memberships::rights_of,
 };
 use bifrost_domain::{
-    ids::{SessionId, UserId},
-    user::{SessionState, User},
+    ids::{OrganizationId, SessionId, UserId},
+    user::{SessionState, User, UserType},
 };
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, Set};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// A session that begins.
@@ -29,6 +30,8 @@ pub struct NewSession {
     pub created_at: DateTime<Utc>,
     /// When it ends unless it is refreshed.
     pub expires_at: DateTime<Utc>,
+    /// When it ends however often it is refreshed.
+    pub ends_at: DateTime<Utc>,
     /// The browser or program; cut to 512 bytes.
     pub user_agent: Option<String>,
     /// Where it came from.
@@ -44,18 +47,22 @@ pub struct Session {
     pub epoch: i64,
     /// When it ends unless it is refreshed.
     pub expires_at: DateTime<Utc>,
+    /// When it ends however often it is refreshed; none for one that began before there was such an end.
+    pub ends_at: Option<DateTime<Utc>>,
     /// When it was ended.
     pub ended_at: Option<DateTime<Utc>>,
 }
 
 impl Session {
-    /// Whether it holds at `now`: not ended, not expired, the user and the organization active, the epoch not raised.
+    /// Whether it holds at `now`: not ended, not expired, the user a person, active and admitted somewhere, the epoch not raised.
     #[must_use]
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
         self.ended_at.is_none()
             && self.expires_at > now
+            && self.ends_at.is_none_or(|at| at > now)
             && self.state.user.is_active
-            && self.state.organization_active
+            && self.state.user.user_type != UserType::System
+            && self.state.rights.admit(&self.state.user)
             && self.state.user.epoch == self.epoch
     }
 }
@@ -98,24 +105,17 @@ async fn find_session<C: ConnectionTrait>(connection: &C, id: SessionId) -> Resu
         return Ok(None);
     };
     let user = User::try_from(user)?;
-    let organization_active = match user.organization_id {
-        None => true,
-        Some(id) => organizations::Entity::find_by_id(id.as_uuid())
-            .one(connection)
-            .await?
-            .is_some_and(|organization| organization.is_active),
-    };
-    let rights = rights_of(connection, &user).await?;
+    let rights = Arc::new(rights_of(connection, &user).await?);
     Ok(Some(Session {
         state: SessionState {
             session_id: id,
             user,
-            organization_active,
-            roles: rights.roles,
-            permissions: rights.permissions,
+            organization_id: session.organization_id.map(OrganizationId::from_uuid),
+            rights,
         },
         epoch: session.epoch,
         expires_at: session.expires_at,
+        ends_at: session.ends_at,
         ended_at: session.ended_at,
     }))
 }
@@ -155,8 +155,67 @@ impl Tx {
             end_reason: Set(None),
             user_agent: Set(session.user_agent.map(|text| cut(text, 512))),
             ip_address: Set(session.ip_address.map(|text| cut(text, 64))),
+            organization_id: Set(None),
+            ends_at: Set(Some(session.ends_at)),
         }
         .insert(&self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Keeps others who exchange tokens of this session out until this transaction ends, so that a family has one living token. (On SQLite
+    /// there is one writer anyway.)
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn lock_session(&self, id: SessionId) -> Result<(), Error> {
+        if self.inner.get_database_backend() == DbBackend::Postgres {
+            let sql = "SELECT id FROM sessions WHERE id = $1 FOR NO KEY UPDATE";
+            dialect::execute_in(&self.inner, sql, [id.as_uuid().into()]).await?;
+        }
+        Ok(())
+    }
+
+    /// Has a session act in an organization, or at home. Guarded: tells whether it had not been ended.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn switch_session(
+        &self,
+        id: SessionId,
+        organization: Option<OrganizationId>,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        let changed = dialect::execute_in(
+            &self.inner,
+            "UPDATE sessions SET organization_id = $2, last_used_at = $3, expires_at = $4 WHERE id = $1 AND ended_at IS NULL",
+            [
+                id.as_uuid().into(),
+                organization.map(OrganizationId::as_uuid).into(),
+                now.into(),
+                expires_at.into(),
+            ],
+        )
+        .await?;
+        Ok(changed == 1)
+    }
+
+    /// Uses up what is unused of a family, under [`Tx::lock_session`]: whoever still shows it counts as one who repeats himself.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn supersede_refresh_tokens(
+        &self,
+        session: SessionId,
+        successor_id: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        dialect::execute_in(
+            &self.inner,
+            "UPDATE refresh_tokens SET used_at = $2, successor_id = $3 WHERE session_id = $1 AND used_at IS NULL",
+            [session.as_uuid().into(), now.into(), successor_id.into()],
+        )
         .await?;
         Ok(())
     }

@@ -5,13 +5,15 @@
 use bifrost_domain::{
     clock::{Clock, Ids, SystemClock, SystemIds},
     ids::{AuditId, OrganizationId, RoleId, SessionId, UserId},
-    organization::{Organization, OrganizationPatch},
+    organization::{Organization, OrganizationKind, OrganizationPatch},
     policy::{Action, Caller, Permit, authorize},
+    rights::{Granted, MembershipRole, MembershipSource},
     user::{Email, User, UserType},
 };
 use bifrost_storage::{
     Error, Store,
     audit::{Entry, Outcome},
+    memberships::Membership,
     organizations::Deletion,
     sessions::{NewSession, RefreshToken},
     users::NewRole,
@@ -52,6 +54,7 @@ fn user(email: &str, home: Option<OrganizationId>) -> User {
         is_registered: true,
         epoch: 3,
         last_login: None,
+        purge_at: None,
         created_at: now,
         updated_at: now,
     }
@@ -64,6 +67,9 @@ fn organization(domain: Option<&str>) -> Organization {
         name: "Acme".to_owned(),
         domain: domain.map(str::to_owned),
         is_active: true,
+        kind: OrganizationKind::Company,
+        parent_id: None,
+        time_zone: "UTC".to_owned(),
         settings: json!({"theme": {"dark": true}}),
         created_by: None,
         created_at: now,
@@ -73,7 +79,7 @@ fn organization(domain: Option<&str>) -> Organization {
 
 fn permit<A: Action>() -> Permit<A> {
     let admin =
-        Caller::of_user(&user("admin@localhost", None), &BTreeSet::new(), None, None).expect("a caller");
+        Caller::of_user(&user("admin@localhost", None), &Arc::default(), None, None).expect("a caller");
     authorize(&admin).expect("an admin may")
 }
 
@@ -84,6 +90,20 @@ fn email(text: &str) -> Email {
 async fn add_user(store: &Store, user: &User) {
     let tx = store.db().begin().await.expect("begin");
     tx.insert_user(user, Some(&"hash".into())).await.expect("insert the user");
+    if let Some(organization_id) = user.organization_id {
+        let membership = Membership {
+            user_id: user.id,
+            organization_id,
+            via: organization_id,
+            role: MembershipRole::Member,
+            source: MembershipSource::Direct,
+            attributes: json!({}),
+            created_by: None,
+            created_at: user.created_at,
+            updated_at: user.created_at,
+        };
+        tx.write_membership(&membership).await.expect("insert the membership");
+    }
     tx.commit().await.expect("commit");
 }
 
@@ -101,6 +121,7 @@ fn session_of(user: &User) -> NewSession {
         epoch: user.epoch,
         created_at: now,
         expires_at: now + Duration::days(7),
+        ends_at: now + Duration::days(30),
         user_agent: Some("é".repeat(600)),
         ip_address: Some("2001:db8::1".to_owned()),
     }
@@ -215,8 +236,10 @@ async fn roles_of_other_organizations_give_nothing(db: TestDatabase) {
     }
     tx.commit().await.expect("commit");
     let rights = store.reader().find_rights(&ann).await.expect("read");
-    assert_eq!(rights.roles, ["everywhere", "runner"]);
-    assert_eq!(rights.permissions, BTreeSet::from(["config.read".to_owned(), "executions.run".to_owned()]));
+    let at_home = rights.granted(&ann, Some(home.id));
+    assert_eq!(at_home.roles, BTreeSet::from(["everywhere".to_owned(), "runner".to_owned()]));
+    assert_eq!(at_home.permissions, BTreeSet::from(["config.read".to_owned(), "executions.run".to_owned()]));
+    assert_eq!(rights.granted(&ann, Some(other.id)), Granted::default(), "he is no member there");
 }
 
 async fn a_session_ends_in_every_way(db: TestDatabase) {
@@ -390,6 +413,10 @@ async fn the_audit_log_takes_any_text(db: TestDatabase) {
             organization_id: None,
             actor_id: None,
             actor_email: Some(text.to_owned()),
+            actor_name: Some(text.to_owned()),
+            application_id: None,
+            on_behalf_of: None,
+            changes: None,
             action: "session.begin",
             resource_type: "session",
             resource_id: Some(text.to_owned()),

@@ -5,7 +5,10 @@
 //! `<name>::sqlite` and `<name>::postgres`, so a failure says which database it was.
 
 use bifrost_domain::clock::{Ids, SystemIds};
-use bifrost_migration::{Runner, sea_orm::ConnectionTrait};
+use bifrost_migration::{
+    Runner,
+    sea_orm::{ConnectionTrait, Statement},
+};
 use bifrost_storage::{Db, Store, Target};
 use std::{path::PathBuf, sync::Arc};
 use tempfile::TempDir;
@@ -19,6 +22,18 @@ pub struct TestDatabase {
     db: Db,
     target: Target,
     kept: Arc<Kept>,
+}
+
+/// The texts of the column `line` that a query finds: for what no code of ours reads.
+///
+/// # Panics
+/// When it cannot be asked: the test cannot go on.
+#[expect(clippy::expect_used, reason = "a test that cannot look has failed")]
+pub async fn lines(db: &Db, sql: &str) -> Vec<String> {
+    let connection = db.migration_connection();
+    let statement = Statement::from_string(connection.get_database_backend(), sql);
+    let rows = connection.query_all(statement).await.expect("asked");
+    rows.iter().map(|row| row.try_get("", "line").expect("a text")).collect()
 }
 
 #[derive(Debug)]

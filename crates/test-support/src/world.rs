@@ -31,7 +31,6 @@ use futures::FutureExt;
 use secrecy::SecretBox;
 use serde_json::{Map, Value};
 use std::{
-    collections::BTreeSet,
     future::Future,
     os::unix::fs::PermissionsExt,
     panic::AssertUnwindSafe,
@@ -154,7 +153,7 @@ impl World {
         };
         let app = App::new(doors, Limits { sync_wait_max: PATIENCE, ..Limits::default() });
         let waiters = tokio::spawn(Arc::clone(&app).run_waiters());
-        let caller = Caller::of_user(&admin(), &BTreeSet::new(), None, None).expect("a caller");
+        let caller = Caller::of_user(&admin(), &Arc::default(), None, None).expect("a caller");
         Self {
             app,
             store,
@@ -371,6 +370,7 @@ fn admin() -> User {
         is_registered: true,
         epoch: 0,
         last_login: None,
+        purge_at: None,
         created_at: now,
         updated_at: now,
     }

@@ -8,5 +8,7 @@ mod broker_rabbitmq_restart;
 mod bus_in_process;
 mod bus_redis;
 mod bus_redis_restart;
+mod limits_in_process;
+mod limits_redis;
 mod objects_folder;
 mod support;

@@ -28,6 +28,10 @@ pub struct OptionalJson<T>(pub Option<T>);
 #[derive(Debug)]
 pub struct Form<T>(pub T);
 
+/// A form as OAuth2 sends it, or the same as JSON.
+#[derive(Debug)]
+pub struct FormOrJson<T>(pub T);
+
 /// A JSON answer.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
@@ -61,6 +65,22 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for OptionalJson<T> {
             return Err(unsupported("send JSON with `Content-Type: application/json`"));
         }
         Ok(Self(Some(from_json(&body)?)))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<ApiState> for FormOrJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
+        let media_type = media_type(request.headers());
+        let body = read(request, state, state.settings.body_limit_bytes.min(MAX_FORM)).await?;
+        if is_json(&media_type) {
+            return Ok(Self(from_json(&body)?));
+        }
+        if body.is_empty() || media_type == "application/x-www-form-urlencoded" {
+            return Ok(Self(from_urlencoded(&body)?));
+        }
+        Err(unsupported("send a form, or JSON with `Content-Type: application/json`"))
     }
 }
 
@@ -109,7 +129,7 @@ fn unsupported(hint: &'static str) -> Problem {
 }
 
 /// The body, which has to arrive within the time of a request: routes that wait for a run are bounded here alone.
-async fn read(request: Request, state: &ApiState, limit: usize) -> Result<Bytes, Problem> {
+pub(super) async fn read(request: Request, state: &ApiState, limit: usize) -> Result<Bytes, Problem> {
     let within = state.settings.request_timeout;
     match tokio::time::timeout(within, read_all(request, limit)).await {
         Ok(body) => body,

@@ -4,17 +4,24 @@
 mod body;
 pub mod bypass;
 mod client;
+mod factor;
 mod fields;
+mod forwarded;
 mod page;
 mod patch;
 mod path;
 mod signed_in;
+mod time;
+mod upload;
 
-pub use body::{Form, Json, OptionalJson, ValidJson};
+pub use body::{Form, FormOrJson, Json, OptionalJson, ValidJson};
 pub use client::ClientInfo;
+pub(crate) use factor::FactorCaller;
 pub(crate) use fields::words;
-pub use page::{PageIn, encode_token};
+pub use page::{PageIn, encode_token, with_next};
 pub use patch::Patch;
-pub use path::{Path, Query};
+pub use path::{Path, Paths, Query};
 pub use signed_in::SignedIn;
 pub(crate) use signed_in::{ACCESS_COOKIE, CSRF_COOKIE, REFRESH_COOKIE};
+pub(crate) use time::time;
+pub use upload::PictureUpload;

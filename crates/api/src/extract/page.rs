@@ -1,5 +1,6 @@
 //! Keyset pages: `limit` and an opaque `continuation_token`.
 
+use axum::{http::HeaderValue, response::Response};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bifrost_domain::error::{Error, Result};
 use serde::Deserialize;
@@ -43,6 +44,14 @@ impl PageIn {
 #[must_use]
 pub fn encode_token(id: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(id.as_bytes())
+}
+
+/// Says in the header where the next page begins, when there is one: for lists whose body is a bare array.
+pub fn with_next(mut response: Response, next: Option<Uuid>) -> Response {
+    if let Some(token) = next.and_then(|id| HeaderValue::from_str(&encode_token(id)).ok()) {
+        response.headers_mut().insert("x-continuation-token", token);
+    }
+    response
 }
 
 fn decode_token(token: &str) -> Option<Uuid> {

@@ -24,13 +24,34 @@ where
         let params = RawPathParams::from_request_parts(parts, state)
             .await
             .map_err(|_| Error::bad_request("the path is not UTF-8"))?;
-        let (name, text) =
-            params.iter().last().ok_or_else(|| Error::internal("the route has no parameter"))?;
-        let value = text
-            .parse()
-            .map_err(|error: T::Err| Error::invalid(name, "format", words(&error.to_string()).1))?;
-        Ok(Self(value))
+        let last = params.iter().last();
+        Ok(Self(read(last)?))
     }
+}
+
+/// The two parameters of the path, e.g. both ids in `/api/roles/{id}/users/{user_id}`; 422 when one cannot be read.
+#[derive(Debug)]
+pub struct Paths<A, B>(pub A, pub B);
+
+impl<A, B> FromRequestParts<ApiState> for Paths<A, B>
+where
+    A: FromStr<Err: std::fmt::Display> + Send,
+    B: FromStr<Err: std::fmt::Display> + Send,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Error::bad_request("the path is not UTF-8"))?;
+        let mut params = params.iter();
+        Ok(Self(read(params.next())?, read(params.next())?))
+    }
+}
+
+fn read<T: FromStr<Err: std::fmt::Display>>(parameter: Option<(&str, &str)>) -> Result<T, Error> {
+    let (name, text) = parameter.ok_or_else(|| Error::internal("the route has no such parameter"))?;
+    text.parse().map_err(|error: T::Err| Error::invalid(name, "format", words(&error.to_string()).1))
 }
 
 /// The query; 422 when a parameter cannot be read. Unknown ones are ignored.

@@ -4,36 +4,37 @@ use super::{bypass, client::peer};
 use crate::{problem::Problem, state::ApiState};
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, Method, header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
 use axum_extra::extract::{CookieJar, cookie::Cookie};
+use bifrost_app::{identity_providers::Identified, machines::Machines};
 use bifrost_domain::{
     error::{Error, Result},
-    ids::OrganizationId,
-    policy::{Action, Caller, Permit, authorize},
+    ids::{OrganizationId, SessionId, UserId},
+    policy::{Acting, Action, Caller, Permit, authorize},
+    rights::Rights,
     user::{SessionState, User},
 };
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 pub(crate) const ACCESS_COOKIE: &str = "access_token";
 pub(crate) const REFRESH_COOKIE: &str = "refresh_token";
 pub(crate) const CSRF_COOKIE: &str = "csrf_token";
 const CSRF_HEADER: &str = "x-csrf-token";
 const ORGANIZATION_HEADER: &str = "x-organization-id";
+const KEY_HEADER: &str = "x-api-key";
+const ON_BEHALF_OF_HEADER: &str = "x-on-behalf-of";
 
-/// A signed-in caller. 401 without a valid token, 403 when the cookie's CSRF token is missing or the organization is another
-/// one's, 400 when the organization's header makes no sense.
+/// A signed-in caller, as the route's declaration ([`crate::access`]) found and allowed him.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
     /// Who calls, and in which scope; what policy asks.
     pub caller: Caller,
     /// The user.
     pub user: User,
-    /// Names of the user's roles.
-    pub roles: Vec<String>,
-    /// Their permissions.
-    pub permissions: BTreeSet<String>,
-    /// The session, unless the development bypass speaks.
+    /// What the user holds.
+    pub rights: Arc<Rights>,
+    /// The session, unless a key, a provider's token or the development bypass speaks.
     pub session: Option<SessionState>,
 }
 
@@ -50,24 +51,30 @@ impl SignedIn {
 /// What a request shows to say who it is.
 enum Shown {
     Bearer(String),
+    Key(String),
     Cookie(String),
     Nothing,
 }
 
 fn shown(headers: &HeaderMap, cookies: &CookieJar) -> Result<Shown> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let key = one_text(headers, KEY_HEADER)?;
     match (values.next(), values.next()) {
+        (Some(_), _) if key.is_some() => {
+            Err(Error::unauthenticated("send either the header `Authorization` or `X-API-Key`"))
+        }
         (Some(value), None) => {
             let token = value.to_str().ok().and_then(|text| {
                 let (scheme, token) = text.split_once(' ')?;
                 scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
             });
             // Whatever stands there is what the caller wants to be judged by: nothing else is tried.
-            token.map(|token| Shown::Bearer(token.to_owned())).ok_or_else(|| {
+            token.map(|token| of_bearer(token.to_owned())).ok_or_else(|| {
                 Error::unauthenticated("the header `Authorization` must be `Bearer <access token>`")
             })
         }
         (Some(_), Some(_)) => Err(Error::unauthenticated("there is more than one header `Authorization`")),
+        (None, _) if key.is_some() => Ok(Shown::Key(key.unwrap_or_default().to_owned())),
         (None, _) => Ok(match cookies.get(ACCESS_COOKIE).map(Cookie::value) {
             Some(token) if !token.is_empty() => Shown::Cookie(token.to_owned()),
             _ => Shown::Nothing,
@@ -75,14 +82,32 @@ fn shown(headers: &HeaderMap, cookies: &CookieJar) -> Result<Shown> {
     }
 }
 
+fn of_bearer(token: String) -> Shown {
+    if Machines::is_key(&token) { Shown::Key(token) } else { Shown::Bearer(token) }
+}
+
+/// The value of a header that may stand there once.
+fn one_text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(|text| Some(text.trim())).map_err(|_| twice(name)),
+        (Some(_), Some(_)) => Err(twice(name)),
+    }
+}
+
+fn twice(name: &str) -> Error {
+    Error::bad_request(format!("the header `{name}` must stand there once, with a text")).with_code("header")
+}
+
 /// Another web site can make a browser send our cookie but cannot read it to copy it into a header.
-fn check_csrf(method: &Method, headers: &HeaderMap, cookies: &CookieJar) -> Result<()> {
-    if method.is_safe() {
+fn check_csrf(parts: &Parts, state: &ApiState, session: SessionId) -> Result<()> {
+    if parts.method.is_safe() {
         return Ok(());
     }
-    let expected = cookies.get(CSRF_COOKIE).map(Cookie::value).filter(|value| !value.is_empty());
-    let given = headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
-    if expected.is_some() && expected == given {
+    // The token of this session, and not just what some cookie says: a neighbour of our domain can write cookies.
+    let given = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
+    if given.is_some_and(|given| state.auth.is_csrf_token(session, given)) {
         return Ok(());
     }
     Err(Error::forbidden("send the cookie `csrf_token` in the header `X-CSRF-Token` too")
@@ -100,38 +125,73 @@ fn requested_organization(headers: &HeaderMap) -> Result<Option<OrganizationId>>
     })
 }
 
-impl FromRequestParts<ApiState> for SignedIn {
-    type Rejection = Problem;
+/// The person that an application says it acts for.
+fn asserted_user(headers: &HeaderMap) -> Result<Option<UserId>> {
+    let Some(text) = one_text(headers, ON_BEHALF_OF_HEADER)? else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        Error::bad_request("the header `X-On-Behalf-Of` must be a user's UUID")
+            .with_code("on_behalf_of_header")
+    })
+}
 
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+impl SignedIn {
+    /// Who calls.
+    ///
+    /// # Errors
+    /// 401 without a valid token, 403 when the cookie's CSRF token is missing or the organization is another one's, 400 when the
+    /// organization's header makes no sense.
+    pub(crate) async fn identify(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
         let cookies = CookieJar::from_headers(&parts.headers);
-        let session = match shown(&parts.headers, &cookies)? {
-            Shown::Bearer(token) => Some(state.auth.authenticate_bearer(&token).await?),
+        let asserted = asserted_user(&parts.headers)?;
+        let shown = shown(&parts.headers, &cookies)?;
+        if asserted.is_some() && !matches!(shown, Shown::Key(_)) {
+            let refused = Error::forbidden("only applications act for others");
+            return Err(refused.with_code("assertion_not_allowed").into());
+        }
+        let identified = match shown {
+            Shown::Key(key) => {
+                let identified = state.machines.identify(&key).await?;
+                if let Some((application, per_minute)) = identified.limit() {
+                    state.machine_limits.applications.check(application, per_minute)?;
+                }
+                let requested = requested_organization(&parts.headers)?;
+                let acting = state.machines.act(&identified, requested, asserted).await?;
+                let Acting { caller, user, rights } = acting;
+                return Ok(Self { caller, user, rights, session: None });
+            }
+            Shown::Bearer(token) => Some(state.providers.authenticate(&token).await?),
             Shown::Cookie(token) => {
                 let session = state.auth.authenticate_bearer(&token).await?;
-                check_csrf(&parts.method, &parts.headers, &cookies)?;
-                Some(session)
+                check_csrf(parts, state, session.session_id)?;
+                Some(Identified::Session(session))
             }
             Shown::Nothing => None,
         };
-        let (user, roles, permissions) = if let Some(session) = &session {
-            (session.user.clone(), session.roles.clone(), session.permissions.clone())
-        } else {
-            let asked = bypass::Asked {
-                peer: peer(&parts.extensions),
-                method: &parts.method,
-                uri: &parts.uri,
-                headers: &parts.headers,
-            };
-            if !bypass::holds(&state.settings, asked) {
-                return Err(Error::unauthenticated("sign in first: `POST /auth/login`").into());
-            }
-            let (user, rights) = state.auth.dev_user().await?;
-            (user, rights.roles, rights.permissions)
-        };
         let requested = requested_organization(&parts.headers)?;
-        let session_id = session.as_ref().map(|session| session.session_id);
-        let caller = Caller::of_user(&user, &permissions, requested, session_id)?;
+        let (user, rights, caller, session) = match identified {
+            Some(Identified::Session(session)) => {
+                let caller = Caller::of_session(&session, requested)?;
+                (session.user.clone(), Arc::clone(&session.rights), caller, Some(session))
+            }
+            Some(Identified::Person { user, rights }) => {
+                let caller = Caller::of_user(&user, &rights, requested, None)?;
+                (user, rights, caller, None)
+            }
+            None => {
+                let asked = bypass::Asked {
+                    peer: peer(&parts.extensions),
+                    method: &parts.method,
+                    uri: &parts.uri,
+                    headers: &parts.headers,
+                };
+                if !bypass::holds(&state.settings, asked) {
+                    return Err(Error::unauthenticated("sign in first: `POST /auth/login`").into());
+                }
+                let (user, rights) = state.auth.dev_user().await?;
+                let caller = Caller::of_user(&user, &rights, requested, None)?;
+                (user, rights, caller, None)
+            }
+        };
         if let Some(id) = requested
             && caller.is_platform_admin
             && state.reader.find_organization(id).await.map_err(Error::from)?.is_none()
@@ -140,6 +200,15 @@ impl FromRequestParts<ApiState> for SignedIn {
                 .with_code("organization_unknown")
                 .into());
         }
-        Ok(Self { caller, user, roles, permissions, session })
+        Ok(Self { caller, user, rights, session })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let found = parts.extensions.remove::<Self>();
+        found.ok_or_else(|| Error::internal("the route is not declared with `access::allowed`").into())
     }
 }

@@ -1,8 +1,8 @@
 //! Headers on every answer that keep browsers careful, and which foreign origins may read answers.
 
-use crate::state::{AllowedOrigins, ApiSettings};
+use crate::state::{AllowedOrigins, ApiSettings, ApiState};
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::Response,
@@ -14,9 +14,13 @@ const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 /// Swagger UI brings its own scripts and styles and draws with inline styles and `data:` images.
 const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                            frame-ancestors 'none'; base-uri 'self'; form-action 'self'";
+/// Nothing of ours needs a sensor, a camera or the like.
+const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
+/// Whoever came over HTTPS once comes over HTTPS for two years. Subdomains are somebody else's to decide about.
+const HTTPS_ONLY: &str = "max-age=63072000";
 
 /// Adds what a handler did not set itself.
-pub(crate) async fn security(request: Request, next: Next) -> Response {
+pub(crate) async fn security(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let is_docs = request.uri().path().starts_with("/docs");
     let mut response = next.run(request).await;
     let policy = if is_docs { DOCS_POLICY } else { API_POLICY };
@@ -26,8 +30,17 @@ pub(crate) async fn security(request: Request, next: Next) -> Response {
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, policy),
+        (HeaderName::from_static("permissions-policy"), PERMISSIONS),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if state.settings.public_url.scheme() == "https" {
+        headers.entry(header::STRICT_TRANSPORT_SECURITY).or_insert(HeaderValue::from_static(HTTPS_ONLY));
+    }
+    // What is one caller's is in no cache, unless its route knows better.
+    if !is_docs {
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
     response
 }
@@ -67,6 +80,8 @@ pub(crate) fn cors(settings: &ApiSettings) -> Option<CorsLayer> {
         HeaderName::from_static("x-organization-id"),
         HeaderName::from_static("x-request-id"),
         HeaderName::from_static("x-bifrost-key"),
+        HeaderName::from_static("x-api-key"),
+        HeaderName::from_static("x-on-behalf-of"),
         HeaderName::from_static("idempotency-key"),
         HeaderName::from_static("last-event-id"),
         header::RANGE,

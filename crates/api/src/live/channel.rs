@@ -91,6 +91,7 @@ impl Channel {
             }
             "history" => {
                 let scope: Scope = rest.parse().map_err(|_| unknown())?;
+                policy::authorize::<policy::actions::ReadExecutions>(caller)?;
                 let visibility = policy::visible_executions(caller);
                 if !visibility.reaches(scope) {
                     return Err(Error::not_found("channel"));

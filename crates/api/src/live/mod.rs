@@ -15,6 +15,7 @@ pub(crate) use places::Places;
 pub use stream::Hangup;
 
 use crate::{
+    access::{allowed, live},
     extract::{Json, Path, Query, SignedIn},
     metrics::Transport,
     problem::{ProblemOut, Result},
@@ -26,7 +27,10 @@ use axum::{
     response::Response,
 };
 use bifrost_app::auth::TICKET_SECONDS;
-use bifrost_domain::{error::Error, policy::Caller};
+use bifrost_domain::{
+    error::Error,
+    policy::{Caller, actions::UseLive, authorize},
+};
 use messages::ServerMessage;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -44,12 +48,15 @@ const MAX_READ: usize = 1024 * 1024;
 
 /// The routes that stay open.
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(connect)).routes(routes!(execution)).routes(routes!(stream::stream))
+    OpenApiRouter::new()
+        .routes(live(routes!(connect)))
+        .routes(live(routes!(execution)))
+        .routes(live(routes!(stream::stream)))
 }
 
 /// The route of the ticket.
 pub(crate) fn ticket_routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(ticket))
+    OpenApiRouter::new().routes(allowed::<UseLive>(routes!(ticket)))
 }
 
 /// A ticket for one live connection.
@@ -177,15 +184,17 @@ async fn open(state: ApiState, request: Request, id: Option<String>) -> Result<R
 
 /// Whoever shows a ticket is judged by it: nothing else is tried.
 async fn caller_of(state: &ApiState, parts: &mut Parts, ticket: Option<&str>) -> Result<Caller> {
-    match ticket {
-        Some(ticket) => Ok(state.auth.redeem_ticket(ticket).await?),
-        None => Ok(SignedIn::from_request_parts(parts, state).await?.caller),
-    }
+    let caller = match ticket {
+        Some(ticket) => state.auth.redeem_ticket(ticket).await?,
+        None => SignedIn::identify(parts, state).await?.caller,
+    };
+    authorize::<UseLive>(&caller)?;
+    Ok(caller)
 }
 
 /// What a browser's `Origin` allows.
 #[derive(Debug, PartialEq, Eq)]
-enum Origin {
+pub(crate) enum Origin {
     /// Our own host, one of the settings' list, or a program, which sends none: everything.
     Ours,
     /// Any other when the settings allow any: to connect, but not with the browser's cookies.
@@ -194,7 +203,7 @@ enum Origin {
     Foreign,
 }
 
-fn origin(state: &ApiState, headers: &HeaderMap) -> Origin {
+pub(crate) fn origin(state: &ApiState, headers: &HeaderMap) -> Origin {
     let Some(origin) = headers.get(header::ORIGIN) else { return Origin::Ours };
     let text = origin.to_str().unwrap_or_default();
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();

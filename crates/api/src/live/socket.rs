@@ -160,13 +160,20 @@ pub(super) async fn refuse(
 
 /// Why the connection of `caller` may not go on, if it may not. While the store is away nothing is decided.
 pub(super) async fn ended(state: &ApiState, caller: &Caller) -> Option<End> {
-    let reason = match state.auth.has_rights_still(caller).await {
+    let reason = match still(state, caller).await {
         Ok(true) => return None,
         Ok(false) => "your rights have changed: connect again",
         Err(error) if error.kind == bifrost_domain::error::Kind::Unauthenticated => "the session has ended",
         Err(_) => return None,
     };
     Some(End::Close { code: UNAUTHENTICATED, reason })
+}
+
+async fn still(state: &ApiState, caller: &Caller) -> bifrost_domain::error::Result<bool> {
+    match caller.key_id {
+        Some(_) => state.machines.has_rights_still(caller).await,
+        None => state.auth.has_rights_still(caller).await,
+    }
 }
 
 /// The client's side of the connection.

@@ -1,40 +1,50 @@
 //! Sign-in: `/auth/*`.
 
 use crate::{
-    cookies,
+    access::{allowed, public},
+    cookies::{self, DEVICE_COOKIE},
     extract::{ClientInfo, Form, Json, OptionalJson, REFRESH_COOKIE, SignedIn, ValidJson},
+    live::{Origin, origin},
     problem::{ProblemOut, Result},
+    routes::users::UserOut,
     state::ApiState,
 };
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use axum_extra::extract::CookieJar;
-use bifrost_app::auth::{NewAccount, TokenPair};
-use bifrost_domain::{
-    error::Error,
-    ids::{OrganizationId, UserId},
-    user::{User, UserType},
+use axum_extra::extract::{CookieJar, cookie::Cookie};
+use bifrost_app::auth::{
+    NewAccount, SignIn, TokenPair,
+    mfa::{CHALLENGE_SECONDS, Challenge},
 };
-use chrono::{DateTime, Utc};
+use bifrost_domain::{
+    error::{Error, Kind},
+    identity_provider::IdentityProvider,
+    ids::{OrganizationId, UserId},
+    policy::actions::{ReadAccount, UseAccount},
+    rights::MembershipRole,
+};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::account::METHODS;
 
 const TAG: &str = "account";
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
-        .routes(routes!(login))
-        .routes(routes!(refresh))
-        .routes(routes!(me))
-        .routes(routes!(register))
-        .routes(routes!(logout))
-        .routes(routes!(status))
+        .routes(public(routes!(login)))
+        .routes(public(routes!(refresh)))
+        .routes(allowed::<ReadAccount>(routes!(me)))
+        .routes(public(routes!(register)))
+        .routes(allowed::<UseAccount>(routes!(logout)))
+        .routes(allowed::<UseAccount>(routes!(switch_organization)))
+        .routes(public(routes!(status)))
 }
 
 /// Address and password, as OAuth2's password flow sends them (other fields of that flow are ignored).
@@ -51,7 +61,7 @@ struct LoginIn {
 /// An access token and the refresh token to go on with.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Tokens)]
-struct TokensOut {
+pub(super) struct TokensOut {
     /// For `Authorization: Bearer`.
     access_token: String,
     /// For one `POST /auth/refresh`.
@@ -61,6 +71,57 @@ struct TokensOut {
     /// Seconds that the access token holds.
     #[schema(example = 1800)]
     expires_in: u64,
+}
+
+impl From<&TokenPair> for TokensOut {
+    fn from(pair: &TokenPair) -> Self {
+        Self {
+            access_token: pair.access_token.expose_secret().to_owned(),
+            refresh_token: pair.refresh_token.expose_secret().to_owned(),
+            token_type: "bearer",
+            expires_in: pair.expires_in,
+        }
+    }
+}
+
+/// A right password that is not enough.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MfaChallenge)]
+struct ChallengeOut {
+    /// Always true.
+    mfa_required: bool,
+    /// For `POST /auth/mfa/login`; or, where a second factor is to be set up first, for `POST /auth/mfa/setup` and `/auth/mfa/verify`.
+    mfa_token: String,
+    /// Ways to show a code; none when a second factor is to be set up.
+    #[schema(value_type = Vec<String>)]
+    available_methods: &'static [&'static str],
+    /// Whether a second factor is to be set up first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    setup_required: bool,
+    /// Seconds that the token holds.
+    #[schema(example = 300)]
+    expires_in: i64,
+}
+
+impl From<Challenge> for ChallengeOut {
+    fn from(challenge: Challenge) -> Self {
+        Self {
+            mfa_required: true,
+            mfa_token: challenge.token.expose_secret().to_owned(),
+            available_methods: if challenge.is_enrolled { METHODS } else { &[] },
+            setup_required: !challenge.is_enrolled,
+            expires_in: CHALLENGE_SECONDS,
+        }
+    }
+}
+
+/// What a right password leads to.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = SignIn)]
+enum SignInOut {
+    Tokens(TokensOut),
+    Challenge(ChallengeOut),
 }
 
 /// A refresh token, unless the cookie has it.
@@ -82,49 +143,6 @@ struct RegisterIn {
     name: Option<String>,
 }
 
-/// A user.
-#[derive(Serialize, ToSchema)]
-#[schema(as = User)]
-struct UserOut {
-    #[schema(value_type = Uuid)]
-    id: UserId,
-    email: String,
-    name: Option<String>,
-    is_active: bool,
-    is_superuser: bool,
-    is_verified: bool,
-    is_registered: bool,
-    mfa_enabled: bool,
-    #[schema(value_type = String, example = "ORG")]
-    user_type: UserType,
-    #[schema(value_type = Option<Uuid>)]
-    organization_id: Option<OrganizationId>,
-    last_login: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-}
-
-impl UserOut {
-    /// A user who registered a moment ago: nobody enrols a second factor before the first sign-in.
-    fn just_registered(user: User) -> Self {
-        Self {
-            id: user.id,
-            email: user.email,
-            name: user.name,
-            is_active: user.is_active,
-            is_superuser: user.is_superuser,
-            is_verified: user.is_verified,
-            is_registered: user.is_registered,
-            mfa_enabled: false,
-            user_type: user.user_type,
-            organization_id: user.organization_id,
-            last_login: user.last_login,
-            created_at: user.created_at,
-            updated_at: user.updated_at,
-        }
-    }
-}
-
 /// The signed-in user.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Me)]
@@ -140,8 +158,36 @@ struct MeOut {
     organization_id: Option<OrganizationId>,
     /// Names of the roles.
     roles: Vec<String>,
-    /// Permissions of the roles; a platform admin has all without any being listed.
+    /// Permissions of the roles; a platform admin has all without any being listed, an owner or admin all of the organization.
     permissions: Vec<String>,
+    /// The organization that calls without `X-Organization-Id` act in; none is GLOBAL.
+    #[schema(value_type = Option<Uuid>)]
+    current_organization_id: Option<OrganizationId>,
+    /// Where the user may go.
+    memberships: Vec<MembershipOut>,
+}
+
+/// A membership of the signed-in user.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OwnMembership)]
+struct MembershipOut {
+    #[schema(value_type = Uuid)]
+    organization_id: OrganizationId,
+    /// The highest rank there: `limited`, `member`, `admin` or `owner`.
+    #[schema(value_type = String, example = "member")]
+    role: MembershipRole,
+    /// Whether the organization is active.
+    is_active: bool,
+}
+
+/// Where to go on.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = SwitchIn)]
+struct SwitchIn {
+    /// An organization of the caller's; `null` is GLOBAL.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(value_type = Option<Uuid>)]
+    organization_id: Option<OrganizationId>,
 }
 
 /// A sentence.
@@ -165,32 +211,33 @@ struct StatusOut {
 /// A provider to sign in with.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OauthProvider)]
-struct ProviderOut {
+pub(super) struct ProviderOut {
     name: String,
     display_name: String,
     icon: Option<String>,
 }
 
-fn with_cookies(state: &ApiState, pair: &TokenPair) -> Response {
-    let body = TokensOut {
-        access_token: pair.access_token.expose_secret().to_owned(),
-        refresh_token: pair.refresh_token.expose_secret().to_owned(),
-        token_type: "bearer",
-        expires_in: pair.expires_in,
-    };
-    let mut response = Json(body).into_response();
+impl From<IdentityProvider> for ProviderOut {
+    fn from(provider: IdentityProvider) -> Self {
+        Self { name: provider.name, display_name: provider.display_name, icon: provider.icon }
+    }
+}
+
+pub(super) fn with_cookies(state: &ApiState, pair: &TokenPair) -> Response {
+    let mut response = Json(SignInOut::Tokens(pair.into())).into_response();
     cookies::set(response.headers_mut(), &state.settings, pair);
     response
 }
 
 /// Sign in
 ///
-/// Checks a password and begins a session. The tokens come in the body and as cookies.
+/// Checks a password and begins a session. The tokens come in the body and as cookies. With a second factor, or where one is required,
+/// there is a token for the next step instead.
 #[utoipa::path(
     post, path = "/auth/login", tag = TAG, security(()),
     request_body(content = LoginIn, content_type = "application/x-www-form-urlencoded"),
     responses(
-        (status = 200, body = TokensOut),
+        (status = 200, body = SignInOut),
         (status = 401, description = "wrong address or password", body = ProblemOut, content_type = "application/problem+json"),
         (status = 429, description = "too many attempts", body = ProblemOut, content_type = "application/problem+json"),
     )
@@ -198,11 +245,30 @@ fn with_cookies(state: &ApiState, pair: &TokenPair) -> Response {
 async fn login(
     State(state): State<ApiState>,
     ClientInfo(client): ClientInfo,
+    headers: HeaderMap,
     Form(input): Form<LoginIn>,
 ) -> Result<Response> {
-    state.limits.login.check(client.ip)?;
-    let pair = state.auth.login(&input.username, input.password.into(), &client).await?;
-    Ok(with_cookies(&state, &pair))
+    // Another site's form would sign its visitors in as somebody else.
+    if origin(&state, &headers) == Origin::Foreign {
+        return Err(Error::forbidden("this origin may not sign in").with_code("foreign_origin").into());
+    }
+    state.limits.login.check(client.ip).await?;
+    // Before the password is looked at: whether the account exists makes no difference.
+    state.limits.account.check_account(&input.username).await?;
+    let jar = CookieJar::from_headers(&headers);
+    let device = jar.get(DEVICE_COOKIE).map(Cookie::value);
+    let outcome = state.auth.login(&input.username, input.password.into(), device, &client).await;
+    if !matches!(&outcome, Err(error) if error.kind == Kind::Unauthenticated) {
+        state.limits.account.forgive_account(&input.username).await;
+    }
+    match outcome? {
+        SignIn::Session(pair) => Ok(with_cookies(&state, &pair)),
+        SignIn::SecondFactor(challenge) => {
+            let mut response = Json(SignInOut::Challenge(challenge.into())).into_response();
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            Ok(response)
+        }
+    }
 }
 
 /// Go on with a session
@@ -224,7 +290,7 @@ async fn refresh(
     headers: HeaderMap,
     OptionalJson(input): OptionalJson<RefreshIn>,
 ) -> Result<Response> {
-    state.limits.refresh.check(client.ip)?;
+    state.limits.refresh.check(client.ip).await?;
     let cookie = || {
         let jar = CookieJar::from_headers(&headers);
         jar.get(REFRESH_COOKIE).map(|cookie| cookie.value().to_owned())
@@ -246,6 +312,8 @@ async fn refresh(
     )
 )]
 async fn me(me: SignedIn) -> Json<MeOut> {
+    let place = me.caller.scope.organization();
+    let granted = me.rights.granted(&me.user, place);
     Json(MeOut {
         id: me.user.id,
         name: me.user.display_name().to_owned(),
@@ -254,8 +322,19 @@ async fn me(me: SignedIn) -> Json<MeOut> {
         is_superuser: me.user.is_superuser,
         is_verified: me.user.is_verified,
         organization_id: me.user.organization_id,
-        roles: me.roles,
-        permissions: me.permissions.into_iter().collect(),
+        roles: granted.roles.into_iter().collect(),
+        permissions: granted.permissions.into_iter().collect(),
+        current_organization_id: place,
+        memberships: me
+            .rights
+            .held
+            .iter()
+            .map(|(id, held)| MembershipOut {
+                organization_id: *id,
+                role: held.role,
+                is_active: held.is_active,
+            })
+            .collect(),
     })
 }
 
@@ -271,6 +350,7 @@ async fn me(me: SignedIn) -> Json<MeOut> {
         (status = 400, description = "registered already, or nobody expects this address", body = ProblemOut, content_type = "application/problem+json"),
         (status = 403, description = "registration is off", body = ProblemOut, content_type = "application/problem+json"),
         (status = 422, description = "bad fields", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 429, description = "too many attempts", body = ProblemOut, content_type = "application/problem+json"),
     )
 )]
 async fn register(
@@ -278,10 +358,11 @@ async fn register(
     ClientInfo(client): ClientInfo,
     ValidJson(input): ValidJson<RegisterIn>,
 ) -> Result<(StatusCode, Json<UserOut>)> {
-    state.limits.register.check(client.ip)?;
+    state.limits.register.check(client.ip).await?;
     let account = NewAccount { email: input.email, password: input.password.into(), name: input.name };
     let user = state.auth.register(account, &client).await?;
-    Ok((StatusCode::CREATED, Json(UserOut::just_registered(user))))
+    // Nobody enrols a second factor before the first sign-in.
+    Ok((StatusCode::CREATED, Json(UserOut::new(user, false))))
 }
 
 /// Sign out
@@ -307,14 +388,40 @@ async fn logout(
     Ok(response)
 }
 
+/// Go on in another organization
+///
+/// Calls without `X-Organization-Id` act there from now on. Gives a new pair; the refresh token of before is used up. A platform admin may
+/// name any organization, or `null` for GLOBAL.
+#[utoipa::path(
+    post, path = "/auth/switch-organization", tag = TAG, request_body = SwitchIn,
+    responses(
+        (status = 200, body = TokensOut),
+        (status = 400, description = "no such organization (told to platform admins alone), or no session", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 401, description = "not signed in", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 403, description = "not a member of it", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 422, description = "bad fields", body = ProblemOut, content_type = "application/problem+json"),
+    )
+)]
+async fn switch_organization(
+    State(state): State<ApiState>,
+    ClientInfo(client): ClientInfo,
+    me: SignedIn,
+    ValidJson(input): ValidJson<SwitchIn>,
+) -> Result<Response> {
+    let permit = me.permit()?;
+    let pair = state.auth.switch_organization(&permit, input.organization_id, &client).await?;
+    Ok(with_cookies(&state, &pair))
+}
+
 /// What the sign-in page needs to know
 #[utoipa::path(get, path = "/auth/status", tag = TAG, security(()), responses((status = 200, body = StatusOut)))]
 async fn status(State(state): State<ApiState>) -> Result<Json<StatusOut>> {
     let status = state.auth.status().await?;
+    let offered = state.providers.offered().await?;
     Ok(Json(StatusOut {
         needs_setup: status.needs_setup,
         password_login_enabled: true,
-        mfa_required_for_password: false,
-        oauth_providers: Vec::new(),
+        mfa_required_for_password: status.mfa_required_for_password,
+        oauth_providers: offered.into_iter().map(ProviderOut::from).collect(),
     }))
 }

@@ -42,8 +42,11 @@ pub(crate) fn base() -> OpenApi {
     );
     info.license = Some(License::new("Apache-2.0"));
     let tags = [
-        ("account", "sign-in, sessions, registration"),
+        ("account", "sign-in, second factor, sessions, registration, profile"),
+        ("branding", "name, colour and logos of the platform"),
         ("organizations", "the provider's customers"),
+        ("machines", "programs that call with a key"),
+        ("audit", "who did what"),
         ("workflows", "what can be run"),
         ("executions", "runs: their state, result, log"),
         ("live", "logs and state as they happen"),

@@ -1,6 +1,7 @@
 //! Health: for people, load balancers and orchestrators. None of it needs a token.
 
 use crate::{
+    access::public,
     extract::Json,
     health::{Brief, Component, Status},
     state::ApiState,
@@ -17,11 +18,11 @@ const TAG: &str = "health";
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
-        .routes(routes!(health))
-        .routes(routes!(live))
-        .routes(routes!(ready))
-        .routes(routes!(detailed))
-        .routes(routes!(api_health))
+        .routes(public(routes!(health)))
+        .routes(public(routes!(live)))
+        .routes(public(routes!(ready)))
+        .routes(public(routes!(detailed)))
+        .routes(public(routes!(api_health)))
 }
 
 /// How the program and what it stands on are.

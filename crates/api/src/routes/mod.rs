@@ -5,15 +5,27 @@
 //!    fields are snake_case, ids their own types, times UTC;
 //! 2. the handler: it extracts (the crate's own extractors, whose refusals are problems with a path), asks policy for a permit, makes one
 //!    call into `app` or to the reader, and converts. An `if` about the business belongs into `app`. Its doc comment is its
-//!    description in `/docs`: the first line the summary; `#[utoipa::path]` names every status that it answers with;
-//! 3. its name in `routes!` of the file's `routes()`; a new file is merged in `lib.rs`: under the bounded routes, or, when it waits or
+//!    description in `/docs`: the first line the summary; `#[utoipa::path]` names every status that it answers with beside those of `answers`;
+//! 3. its name in `routes!` of the file's `routes()`, wrapped by who may use it (`allowed::<Action>`, `public` or `live` of
+//!    [`crate::access`]); a new file is merged in `lib.rs`: under the bounded routes, or, when it waits or
 //!    streams, under the waiting ones, which bound their time themselves;
-//! 4. its cases in `tests/api/`: as everybody who may, as nobody, as a stranger of another organization (404, never 403), and with each
-//!    bound crossed. Then write the document again: `INSTA_UPDATE=always ./test.sh crates/api/tests/api/document.rs`.
+//! 4. its cases in `tests/api/`: as everybody who may, and with each bound crossed. `attacks.rs` attacks it by itself; an object in its path
+//!    gets a line in `belongings` there. Then write the document and the policy again:
+//!    `INSTA_UPDATE=always UPDATE_POLICY=1 cargo test -p bifrost-api --test api`.
 
+pub mod account;
+pub mod audit;
 pub mod auth;
+pub mod branding;
+pub mod device;
 pub mod docs;
 pub mod executions;
 pub mod health;
+pub mod identity_providers;
+pub mod machines;
+pub mod members;
+pub mod oauth;
 pub mod organizations;
+pub mod roles;
+pub mod users;
 pub mod workflows;

@@ -1,19 +1,21 @@
 //! Organizations: `/api/organizations`.
 
 use crate::{
-    extract::{ClientInfo, Json, PageIn, Patch, Path, Query, SignedIn, ValidJson, encode_token},
+    access::allowed,
+    extract::{ClientInfo, Json, PageIn, Patch, Path, Query, SignedIn, ValidJson, with_next},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
 use axum::{
     extract::State,
-    http::{HeaderValue, StatusCode},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use bifrost_app::organizations::NewOrganization;
 use bifrost_domain::{
     ids::{OrganizationId, UserId},
-    organization::{Organization, OrganizationPatch},
+    organization::{Organization, OrganizationKind, OrganizationPatch},
+    policy::actions::{ReadOrganizations, WriteOrganizations},
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -27,7 +29,12 @@ const DEFAULT_LIMIT: u32 = 1000;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, delete))
+    OpenApiRouter::new()
+        .routes(allowed::<ReadOrganizations>(routes!(list)))
+        .routes(allowed::<WriteOrganizations>(routes!(create)))
+        .routes(allowed::<ReadOrganizations>(routes!(get)))
+        .routes(allowed::<WriteOrganizations>(routes!(update)))
+        .routes(allowed::<WriteOrganizations>(routes!(delete)))
 }
 
 /// A new organization.
@@ -41,6 +48,15 @@ struct OrganizationIn {
     domain: Option<String>,
     /// Active unless it says otherwise.
     is_active: Option<bool>,
+    /// `provider`, `group` or `company` (the default).
+    #[schema(value_type = Option<String>, example = "company")]
+    kind: Option<OrganizationKind>,
+    /// The provider or group that it belongs to. The tree has at most three levels.
+    #[schema(value_type = Option<Uuid>)]
+    parent_id: Option<OrganizationId>,
+    /// A name of the IANA time zone database; `UTC` unless it says otherwise.
+    #[schema(example = "Europe/Oslo", max_length = 64)]
+    time_zone: Option<String>,
     /// Free settings, at most 64 KiB.
     #[schema(value_type = Option<Object>)]
     settings: Option<Map<String, Value>>,
@@ -57,6 +73,15 @@ struct OrganizationPatchIn {
     #[schema(value_type = Option<String>, max_length = 253)]
     domain: Patch<String>,
     is_active: Option<bool>,
+    /// `provider`, `group` or `company`.
+    #[schema(value_type = Option<String>)]
+    kind: Option<OrganizationKind>,
+    /// `null` puts it at the root.
+    #[serde(default)]
+    #[schema(value_type = Option<Uuid>)]
+    parent_id: Patch<OrganizationId>,
+    #[schema(max_length = 64)]
+    time_zone: Option<String>,
     /// Replaces the settings as a whole.
     #[schema(value_type = Option<Object>)]
     settings: Option<Map<String, Value>>,
@@ -71,6 +96,14 @@ struct OrganizationOut {
     name: String,
     domain: Option<String>,
     is_active: bool,
+    /// `provider`, `group` or `company`.
+    #[schema(value_type = String, example = "company")]
+    kind: OrganizationKind,
+    #[schema(value_type = Option<Uuid>)]
+    parent_id: Option<OrganizationId>,
+    /// A name of the IANA time zone database.
+    #[schema(example = "Europe/Oslo")]
+    time_zone: String,
     #[schema(value_type = Object)]
     settings: Value,
     #[schema(value_type = Option<Uuid>)]
@@ -86,6 +119,9 @@ impl From<Organization> for OrganizationOut {
             name: organization.name,
             domain: organization.domain,
             is_active: organization.is_active,
+            kind: organization.kind,
+            parent_id: organization.parent_id,
+            time_zone: organization.time_zone,
             settings: organization.settings,
             created_by: organization.created_by,
             created_at: organization.created_at,
@@ -109,13 +145,9 @@ async fn list(State(state): State<ApiState>, me: SignedIn, Query(page): Query<Pa
     let (limit, after) = page.resolve(DEFAULT_LIMIT)?;
     let (found, more) =
         state.organizations.list(&permit, after.map(OrganizationId::from_uuid), limit).await?;
-    let next = found.last().filter(|_| more).map(|last| encode_token(last.id.as_uuid()));
+    let next = found.last().filter(|_| more).map(|last| last.id.as_uuid());
     let body: Vec<OrganizationOut> = found.into_iter().map(OrganizationOut::from).collect();
-    let mut response = Json(body).into_response();
-    if let Some(token) = next.and_then(|token| HeaderValue::from_str(&token).ok()) {
-        response.headers_mut().insert("x-continuation-token", token);
-    }
-    Ok(response)
+    Ok(with_next(Json(body).into_response(), next))
 }
 
 /// Make an organization
@@ -139,6 +171,9 @@ async fn create(
         name: input.name,
         domain: input.domain,
         is_active: input.is_active.unwrap_or(true),
+        kind: input.kind.unwrap_or(OrganizationKind::Company),
+        parent_id: input.parent_id,
+        time_zone: input.time_zone.unwrap_or_else(|| "UTC".to_owned()),
         settings: Value::Object(input.settings.unwrap_or_default()),
     };
     let made = state.organizations.create(&permit, &me.caller, new, &client).await?;
@@ -186,6 +221,9 @@ async fn update(
         name: input.name,
         domain: input.domain.into_option(),
         is_active: input.is_active,
+        kind: input.kind,
+        parent_id: input.parent_id.into_option(),
+        time_zone: input.time_zone,
         settings: input.settings.map(Value::Object),
     };
     Ok(Json(state.organizations.update(&permit, &me.caller, id, patch, &client).await?.into()))

@@ -1,6 +1,7 @@
 //! Workflows: what can be run, and whether source is sound.
 
 use crate::{
+    access::allowed,
     extract::{Json, Query, SignedIn, ValidJson},
     problem::{ProblemOut, Result},
     state::ApiState,
@@ -13,6 +14,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bifrost_domain::{
     definition::{Definition, ExecutionMode, Issue, Parameter},
     error::Error,
+    policy::actions::{ReadWorkflows, ValidateWorkflows},
 };
 use bifrost_storage::workflows::Workflow;
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,9 @@ use uuid::Uuid;
 
 /// The routes of this module.
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(validate))
+    OpenApiRouter::new()
+        .routes(allowed::<ReadWorkflows>(routes!(list)))
+        .routes(allowed::<ValidateWorkflows>(routes!(validate)))
 }
 
 /// One choice of a parameter.

@@ -93,7 +93,16 @@ async fn only_listed_origins_may_read_answers() {
     let ours = preflight("https://console.example").await;
     assert_eq!(ours.header("access-control-allow-origin"), "https://console.example");
     assert_eq!(ours.header("access-control-allow-credentials"), "true");
-    assert_eq!(preflight("https://attacker.example").await.header("access-control-allow-origin"), "");
+    for origin in [
+        "https://attacker.example",
+        "https://console.example.attacker.example",
+        "https://console.example:8443",
+        "http://console.example",
+        "https://CONSOLE.example/",
+        "null",
+    ] {
+        assert_eq!(preflight(origin).await.header("access-control-allow-origin"), "", "{origin}");
+    }
     let refused = server.ask(Method::GET, "/auth/me", &[("origin", "https://console.example")], None).await;
     assert_eq!(
         refused.header("access-control-allow-origin"),
@@ -116,12 +125,66 @@ async fn any_origin_may_read_answers_without_cookies() {
 #[tokio::test]
 async fn every_answer_keeps_browsers_careful() {
     let server = Server::start().await;
-    for path in ["/health", "/nothing", "/auth/me", "/docs/"] {
+    for path in ["/health", "/nothing", "/auth/me", "/docs/", "/openapi.json"] {
         let reply = server.ask(Method::GET, path, &[], None).await;
+        assert_eq!(reply.header("referrer-policy"), "no-referrer", "{path}");
+        assert!(reply.header("permissions-policy").contains("camera=()"), "{path}");
+        assert_eq!(reply.header("cross-origin-opener-policy"), "same-origin", "{path}");
+        assert_eq!(reply.header("strict-transport-security"), "", "{path}: it is plain HTTP");
         assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(reply.header("x-frame-options"), "DENY", "{path}");
         assert!(reply.header("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn https_is_kept_to() {
+    let server =
+        Server::start_with(|setup| setup.api.public_url = "https://bifrost.example".parse().expect("a URL"))
+            .await;
+    for path in ["/health", "/nothing", "/docs/"] {
+        let reply = server.ask(Method::GET, path, &[], None).await;
+        assert_eq!(reply.header("strict-transport-security"), "max-age=63072000", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_one_callers_is_in_no_cache() {
+    let server = Server::start().await;
+    let (admin, refresh) = server.admin().await;
+    for path in
+        ["/auth/me", "/auth/status", "/api/organizations", "/api/executions", "/api/audit", "/nothing"]
+    {
+        assert_eq!(server.get(path, &admin).await.header("cache-control"), "no-store", "{path}");
+    }
+    let body = Some(json!({ "refresh_token": refresh }));
+    let refreshed = server.ask(Method::POST, "/auth/refresh", &[], body).await;
+    assert_eq!((refreshed.status, refreshed.header("cache-control")), (StatusCode::OK, "no-store"));
+}
+
+#[tokio::test]
+async fn heads_are_bounded_and_the_bound_is_told() {
+    let server = Server::start().await;
+    let ask = async |path: &str, headers: &[(&str, &str)]| server.ask(Method::GET, path, headers, None).await;
+    let large = "x".repeat(33 * 1024);
+    let refused = ask("/health", &[("x-large", &large)]).await;
+    assert_eq!(refused.problem(), (431, "headers_too_large".to_owned()));
+    assert!(
+        refused.json()["detail"].as_str().is_some_and(|detail| detail.contains("32768")),
+        "{}",
+        refused.text
+    );
+    let many: Vec<String> = (0..90).map(|n| format!("x-header-{n}")).collect();
+    let value = "y".repeat(400);
+    let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), value.as_str())).collect();
+    assert_eq!(ask("/health", &many).await.problem().0, 431, "many small ones are as large");
+    assert_eq!(ask("/health", &many[..60]).await.status, StatusCode::OK);
+    let cookie = format!("access_token={}", "x".repeat(33 * 1024));
+    assert_eq!(ask("/auth/me", &[("cookie", &cookie)]).await.problem().0, 431);
+    let long = format!("/health?{}", "x".repeat(8 * 1024));
+    assert_eq!(ask(&long, &[]).await.problem(), (414, "uri_too_long".to_owned()));
+    let accepted = format!("/health?{}", "x".repeat(8 * 1024 - 8));
+    assert_eq!(ask(&accepted, &[]).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

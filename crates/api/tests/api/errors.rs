@@ -6,7 +6,7 @@ use axum::{
     http::{Method, Request, StatusCode},
 };
 use bifrost_api::health::{Probes, Report};
-use bifrost_app::auth::Client;
+use bifrost_app::auth::{Client, SignIn};
 use futures::{
     StreamExt,
     future::{BoxFuture, FutureExt},
@@ -207,7 +207,7 @@ async fn every_bad_field_is_named() {
 async fn tokens_of_pages_are_ours() {
     let server = Server::start().await;
     let (admin, _) = server.admin().await;
-    for path in ["/api/workflows", "/api/executions", "/api/organizations"] {
+    for path in ["/api/workflows", "/api/executions", "/api/organizations", "/auth/sessions"] {
         // The first is a NUL, which PostgreSQL takes in no text.
         for token in ["AA", "YQBi", "%00", "a b", &"YWFh".repeat(100)] {
             let token = token.replace(' ', "%20");
@@ -223,7 +223,8 @@ async fn a_body_arrives_in_time_also_where_a_run_is_waited_for() {
     let server = Server::start_with(|setup| setup.api.request_timeout = Duration::from_millis(50)).await;
     // Not over HTTP: on a busy machine a password is checked for longer than that.
     let client = Client { ip: None, user_agent: None, request_id: None };
-    let pair = server.auth.login("admin@localhost", "admin".into(), &client).await.expect("signed in");
+    let signed_in = server.auth.login("admin@localhost", "admin".into(), None, &client).await;
+    let SignIn::Session(pair) = signed_in.expect("signed in") else { panic!("no session") };
     let admin = pair.access_token.expose_secret();
     let parts = futures::stream::iter([Ok::<_, std::io::Error>("{")]).chain(futures::stream::pending());
     let request = Request::post("/api/workflows/execute")

@@ -2,13 +2,21 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a case that cannot go on has failed")]
 
+mod account;
+mod attacks;
+mod audit;
+mod branding;
 mod browser;
 mod bypass;
+mod directory;
 mod document;
 mod errors;
 mod execute;
 mod health;
+mod limits;
 mod live;
+mod machines;
+mod oidc;
 mod organizations;
 mod sign_in;
 mod stream;

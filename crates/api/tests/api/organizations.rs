@@ -29,7 +29,7 @@ async fn an_organization_through_its_life() {
         acme,
         json!({
             "id": acme["id"], "name": "Acme", "domain": "acme.example", "is_active": true, "settings": {"a": [1]},
-            "created_by": me["id"], "created_at": "2026-11-20T12:00:00Z", "updated_at": "2026-11-20T12:00:00Z"
+            "kind": "company", "parent_id": null, "time_zone": "UTC", "created_by": me["id"], "created_at": "2026-11-20T12:00:00Z", "updated_at": "2026-11-20T12:00:00Z"
         })
     );
     let path = format!("/api/organizations/{}", acme["id"].as_str().expect("an id"));

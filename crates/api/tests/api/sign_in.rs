@@ -25,7 +25,7 @@ async fn sign_in_and_who_am_i() {
         me,
         json!({
             "id": id, "email": "admin@localhost", "name": "Developer", "is_active": true, "is_superuser": true,
-            "is_verified": true, "organization_id": null, "roles": [], "permissions": []
+            "is_verified": true, "organization_id": null, "roles": [], "permissions": [], "current_organization_id": null, "memberships": []
         })
     );
 }

@@ -7,23 +7,33 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
     response::Response,
 };
-use bifrost_adapters::{broker, bus, files::Folders, objects};
+use bifrost_adapters::{broker, bus, files::Folders, limits, objects, oidc::HttpsWeb};
 use bifrost_api::{
     ApiParts, ApiSettings, ApiState,
     health::{CachedProbes, Probes},
 };
 use bifrost_app::{
     App, Doors, Limits,
-    auth::{Auth, AuthSettings, DevUser, Environment},
+    accounts::Accounts,
+    auth::{Auth, AuthSettings, DevUser, Environment, mfa::Mfa},
+    branding::PlatformBranding,
     cipher::Cipher,
+    identity_providers::{IdentityProviders, ProviderParts},
+    images::Images,
+    machines::Machines,
+    members::Members,
     organizations::Organizations,
+    roles::Roles,
+    users::Users,
 };
 use bifrost_domain::{
     clock::{Clock, Ids, SystemIds},
     ids::{OrganizationId, UserId},
+    policy::{Caller, authorize},
+    rights::{MembershipRole, MembershipSource},
     user::{User, UserType},
 };
-use bifrost_storage::Store;
+use bifrost_storage::{Store, memberships::Membership};
 use bifrost_test_support::{MovableClock, TestDatabase};
 use secrecy::SecretBox;
 use serde_json::Value;
@@ -125,6 +135,8 @@ impl Server {
             auth.ensure_dev_user().await.expect("the development user");
         }
         let folder = tempfile::tempdir().expect("a folder");
+        let cipher = Arc::new(Cipher::new(&SecretBox::new(Box::new([7; 32]))));
+        let images = Images::default();
         let app = App::new(
             Doors {
                 store: store.clone(),
@@ -135,17 +147,41 @@ impl Server {
                 inspector: None,
                 clock: clock.clone(),
                 ids: ids.clone(),
-                cipher: Arc::new(Cipher::new(&SecretBox::new(Box::new([7; 32])))),
+                cipher: cipher.clone(),
             },
             Limits::default(),
         );
+        let providers = Arc::new(IdentityProviders::new(ProviderParts {
+            store: store.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            cipher: Arc::new(Cipher::new(&SecretBox::new(Box::new([7; 32])))),
+            web: Arc::new(HttpsWeb::new().expect("TLS")),
+            auth: Arc::clone(&auth),
+            public_url: setup.api.public_url.clone(),
+        }));
         let state = ApiState::new(ApiParts {
             app: Arc::clone(&app),
             auth: Arc::clone(&auth),
+            mfa: Mfa::new(Arc::clone(&auth), cipher),
+            accounts: Accounts::new(store.clone(), clock.clone(), ids.clone(), images.clone()),
+            branding: PlatformBranding::new(store.clone(), clock.clone(), ids.clone(), images),
+            providers,
             organizations: Organizations::new(store.clone(), clock.clone(), ids.clone()),
+            members: Members::new(store.clone(), clock.clone(), ids.clone()),
+            users: Users::new(
+                store.clone(),
+                Arc::clone(&auth),
+                clock.clone(),
+                ids.clone(),
+                chrono::Duration::days(30),
+            ),
+            roles: Roles::new(store.clone(), clock.clone(), ids.clone()),
+            machines: Arc::new(Machines::new(store.clone(), clock.clone(), ids.clone(), Arc::clone(&auth))),
             reader: store.reader(),
             settings: setup.api,
             health: setup.health,
+            limiter: Arc::new(limits::InProcess::new()),
             clock: clock.clone(),
             ids,
         });
@@ -220,8 +256,13 @@ impl Server {
         tokens(&self.login("admin@localhost", "admin").await)
     }
 
-    /// A person of an organization, signed in: the access token.
+    /// A member of an organization, signed in: the access token.
     pub(crate) async fn person(&self, email: &str, home: &str) -> String {
+        self.ranked(email, home, MembershipRole::Member).await
+    }
+
+    /// A person of an organization with a rank, signed in: the access token.
+    pub(crate) async fn ranked(&self, email: &str, home: &str, role: MembershipRole) -> String {
         let now = self.clock.now();
         let home: OrganizationId = home.parse().expect("an id");
         let stub = User {
@@ -236,16 +277,71 @@ impl Server {
             is_registered: false,
             epoch: 0,
             last_login: None,
+            purge_at: None,
             created_at: now,
             updated_at: now,
         };
         let tx = self.store.db().begin().await.expect("begin");
         tx.insert_user(&stub, None).await.expect("insert the stub");
+        let membership = Membership {
+            user_id: stub.id,
+            organization_id: home,
+            via: home,
+            role,
+            source: MembershipSource::Direct,
+            attributes: serde_json::json!({}),
+            created_by: None,
+            created_at: now,
+            updated_at: now,
+        };
+        tx.lock_tree().await.expect("locked");
+        tx.write_membership(&membership).await.expect("insert the membership");
+        tx.inherit(now).await.expect("inherited");
         tx.commit().await.expect("commit");
         let body = serde_json::json!({"email": email, "password": "a long password"});
         let reply = self.ask(Method::POST, "/auth/register", &[], Some(body)).await;
         assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
         tokens(&self.login(email, "a long password").await).0
+    }
+
+    /// Suspends somebody: his sessions end.
+    pub(crate) async fn suspend(&self, email: &str) {
+        let found = self.store.reader().find_credentials(&email.parse().expect("an address")).await;
+        let user = found.expect("read").expect("somebody").user;
+        let tx = self.store.db().begin().await.expect("begin");
+        assert!(tx.set_user_active(user.id, false, self.clock.now()).await.expect("suspended"));
+        tx.commit().await.expect("commit");
+    }
+
+    /// Waits until the audit log has so many lines of an action, or more.
+    pub(crate) async fn until_audited(&self, action: &str, count: usize) {
+        let now = self.clock.now();
+        let admin = User {
+            id: UserId::from_uuid(SystemIds.next()),
+            email: "auditor@localhost".to_owned(),
+            name: None,
+            user_type: UserType::Platform,
+            organization_id: None,
+            is_active: true,
+            is_superuser: true,
+            is_verified: true,
+            is_registered: true,
+            epoch: 0,
+            last_login: None,
+            purge_at: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let admin = Caller::of_user(&admin, &Arc::default(), None, None).expect("a caller");
+        let permit = authorize(&admin).expect("an admin may");
+        for _ in 0..200 {
+            let lines = self.store.reader().list_audit(&permit, None, 1_000).await.expect("read");
+            if lines.iter().filter(|line| line.action == action).count() >= count {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("the audit log has not {count} lines of {action}");
     }
 
     /// Makes an organization: its id.

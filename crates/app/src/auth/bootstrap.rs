@@ -42,6 +42,7 @@ impl Auth {
             is_registered: true,
             epoch: 0,
             last_login: None,
+            purge_at: None,
             created_at: now,
             updated_at: now,
         };

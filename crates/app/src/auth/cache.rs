@@ -1,7 +1,7 @@
 //! Sessions for a second: a burst of requests reads the session once, and an end, a suspension or a changed role is seen
 //! by every replica within that second.
 
-use bifrost_domain::ids::SessionId;
+use bifrost_domain::ids::{SessionId, UserId};
 use bifrost_storage::sessions::Session;
 use chrono::{DateTime, Duration, Utc};
 use dashmap::DashMap;
@@ -35,6 +35,10 @@ impl Cache {
     pub(super) fn forget(&self, id: SessionId) {
         self.sessions.remove(&id);
     }
+
+    pub(super) fn forget_user(&self, user: UserId) {
+        self.sessions.retain(|_, (_, session)| session.state.user.id != user);
+    }
 }
 
 /// A clock that went backwards makes nothing fresh for longer.
@@ -47,7 +51,6 @@ mod tests {
     use super::*;
     use bifrost_domain::{
         clock::{Clock, Ids, SystemClock, SystemIds},
-        ids::UserId,
         user::{SessionState, User, UserType},
     };
 
@@ -64,17 +67,12 @@ mod tests {
             is_registered: true,
             epoch: 0,
             last_login: None,
+            purge_at: None,
             created_at: now,
             updated_at: now,
         };
-        let state = SessionState {
-            session_id: id,
-            user,
-            organization_active: true,
-            roles: vec![],
-            permissions: [].into(),
-        };
-        Arc::new(Session { state, epoch: 0, expires_at: now, ended_at: None })
+        let state = SessionState { session_id: id, user, organization_id: None, rights: Arc::default() };
+        Arc::new(Session { state, epoch: 0, expires_at: now, ends_at: None, ended_at: None })
     }
 
     #[test]
@@ -85,6 +83,11 @@ mod tests {
         assert!(cache.get(id, now + Duration::milliseconds(999)).is_some());
         assert!(cache.get(id, now + Duration::seconds(1)).is_none());
         assert!(cache.get(id, now - Duration::milliseconds(1)).is_none());
+        let user = cache.get(id, now).expect("kept").state.user.id;
+        cache.forget_user(UserId::from_uuid(SystemIds.next()));
+        assert!(cache.get(id, now).is_some(), "somebody else's");
+        cache.forget_user(user);
+        assert!(cache.get(id, now).is_none());
         let shared = session(id, now);
         for _ in 0..CAPACITY + 5 {
             cache.put(SessionId::from_uuid(SystemIds.next()), now, Arc::clone(&shared));

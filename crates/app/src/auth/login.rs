@@ -1,17 +1,21 @@
 //! Beginning a session with a password, and going on with it.
 
-use super::{Auth, Client, TokenPair, tokens::invalid};
+use super::{Auth, Client, TokenPair, mfa::Challenge, tokens::invalid};
 use crate::metrics;
 use bifrost_domain::{
     error::{Error, Kind, Result},
+    ids::SessionId,
+    rights::Rights,
     user::{Email, SessionState, User, UserType},
 };
 use bifrost_storage::{
+    Tx,
     audit::Outcome,
     sessions::{NewSession, RefreshToken},
 };
 use chrono::{DateTime, Duration, Utc};
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Longer addresses and passwords are refused before any work.
@@ -21,22 +25,38 @@ const REPEAT: Duration = Duration::seconds(10);
 /// Sessions that expired so long ago are deleted at the next sign-in of their user.
 const KEPT_AFTER_END: Duration = Duration::days(30);
 
+/// What a right password leads to.
+#[derive(Debug)]
+pub enum SignIn {
+    /// A session.
+    Session(TokenPair),
+    /// A second factor is asked for first, or is to be set up.
+    SecondFactor(Challenge),
+}
+
 fn refused() -> Error {
     Error::unauthenticated("incorrect email or password").with_code("credentials_invalid")
 }
 
 impl Auth {
-    /// Checks a password and begins a session. Unknown users take the same time and get the same answer as a wrong password.
+    /// Checks a password, and begins a session unless a second factor is needed. `device` is what a trusted browser shows. Unknown users
+    /// take the same time and get the same answer as a wrong password.
     ///
     /// # Errors
     /// Unauthenticated; invalid when a text is longer than 1024 bytes; unavailable when the store is away.
-    pub async fn login(&self, username: &str, password: SecretString, client: &Client) -> Result<TokenPair> {
-        let outcome = self.check_and_begin(username, password, client).await;
+    pub async fn login(
+        &self,
+        username: &str,
+        password: SecretString,
+        device: Option<&str>,
+        client: &Client,
+    ) -> Result<SignIn> {
+        let outcome = self.check_and_begin(username, password, device, client).await;
         match &outcome {
-            Ok(_) => metrics::signed_in(true),
+            Ok(SignIn::Session(_)) => metrics::signed_in(true),
             // A database that is away refuses nobody.
             Err(error) if error.kind == Kind::Unauthenticated => metrics::signed_in(false),
-            Err(_) => {}
+            Ok(SignIn::SecondFactor(_)) | Err(_) => {}
         }
         outcome
     }
@@ -45,8 +65,9 @@ impl Auth {
         &self,
         username: &str,
         password: SecretString,
+        device: Option<&str>,
         client: &Client,
-    ) -> Result<TokenPair> {
+    ) -> Result<SignIn> {
         for (path, length) in [("username", username.len()), ("password", password.expose_secret().len())] {
             if length > MAX_INPUT_BYTES {
                 return Err(Error::invalid(
@@ -66,37 +87,85 @@ impl Auth {
             }
             _ => (None, None),
         };
-        let fits = self.passwords.verify(password, hash).await?;
+        let fits = self.passwords.verify(password.clone(), hash.clone()).await?;
         let Some(user) = user.filter(|_| fits) else {
             self.note_refusal(username, "wrong_password", client).await?;
             return Err(refused());
         };
-        let organization_active = match user.organization_id {
-            None => true,
-            Some(id) => self.reader.find_organization(id).await?.is_some_and(|found| found.is_active),
-        };
-        if !user.is_active || !user.is_registered || !organization_active {
+        let rights = self.reader.find_rights(&user).await?;
+        if !user.is_active || !user.is_registered || !rights.admit(&user) {
             self.note_refusal(username, "not_active", client).await?;
             // Told only to who knows the password.
             return Err(Error::unauthenticated("this account is not active; ask your administrator")
                 .with_code("account_inactive"));
         }
-        self.begin_session(user, client).await
+        if let Some(hash) = hash.filter(|hash| self.passwords.is_outdated(hash)) {
+            self.renew_hash(&user, password, &hash).await;
+        }
+        match self.second_factor(&user, device).await? {
+            Some(challenge) => Ok(SignIn::SecondFactor(challenge)),
+            None => self.begin_session(user, rights, client).await.map(SignIn::Session),
+        }
     }
 
-    async fn begin_session(&self, user: User, client: &Client) -> Result<TokenPair> {
+    /// Keeps the password under a hash of the present parameters. What fails is tried again at the next sign-in.
+    async fn renew_hash(&self, user: &User, password: SecretString, old: &SecretString) {
+        let renewed = async {
+            let new = self.passwords.hash(password).await?;
+            let tx = self.store.db().begin().await?;
+            tx.replace_password_hash(user.id, old, &new, self.clock.now()).await?;
+            Ok::<_, Error>(tx.commit().await?)
+        };
+        if let Err(error) = renewed.await {
+            tracing::warn!(user.id = %user.id, error = %error, "a password keeps its hash of older parameters");
+        }
+    }
+
+    pub(super) async fn begin_session(
+        &self,
+        user: User,
+        rights: Rights,
+        client: &Client,
+    ) -> Result<TokenPair> {
+        self.begin_session_through(user, rights, None, client).await
+    }
+
+    /// Begins a session for somebody whom an identity provider (its name) has shown to us, or who has shown a password.
+    pub(crate) async fn begin_session_through(
+        &self,
+        user: User,
+        rights: Rights,
+        provider: Option<&str>,
+        client: &Client,
+    ) -> Result<TokenPair> {
+        let tx = self.store.db().begin().await?;
+        let pair = self.open_session(&tx, user, rights, provider, client).await?;
+        tx.commit().await?;
+        Ok(pair)
+    }
+
+    /// Begins a session inside a transaction.
+    pub(super) async fn open_session(
+        &self,
+        tx: &Tx,
+        user: User,
+        rights: Rights,
+        provider: Option<&str>,
+        client: &Client,
+    ) -> Result<TokenPair> {
+        // Whatever led here: nobody else ever has a session.
+        if user.user_type == UserType::System || !user.is_active || !user.is_registered {
+            return Err(invalid());
+        }
         let now = self.clock.now();
-        let rights = self.reader.find_rights(&user).await?;
         let state = SessionState {
             session_id: self.session_id(),
             user,
-            organization_active: true,
-            roles: rights.roles,
-            permissions: rights.permissions,
+            organization_id: None,
+            rights: Arc::new(rights),
         };
         let jti = self.ids.next();
         let pair = self.tokens.pair(&state, jti, now)?;
-        let tx = self.store.db().begin().await?;
         tx.delete_expired_sessions(state.user.id, now - KEPT_AFTER_END).await?;
         tx.insert_session(NewSession {
             id: state.session_id,
@@ -104,15 +173,35 @@ impl Auth {
             epoch: state.user.epoch,
             created_at: now,
             expires_at: self.tokens.refresh_end(now),
+            ends_at: now + Duration::from_std(self.settings.session_ttl).unwrap_or(Duration::MAX),
             user_agent: client.user_agent.clone(),
             ip_address: client.ip.map(|ip| ip.to_string()),
         })
         .await?;
         tx.insert_refresh_token(self.refresh_row(&state, jti, now)).await?;
         tx.touch_login(state.user.id, now).await?;
-        tx.insert_audit(self.entry("session.begin", Outcome::Success, Some(&state.user), client)).await?;
-        tx.commit().await?;
+        let mut entry = self.entry("session.begin", Outcome::Success, Some(&state.user), client);
+        entry.detail = provider.map(|name| serde_json::json!({ "provider": name }));
+        tx.insert_audit(entry).await?;
         Ok(pair)
+    }
+
+    /// A new pair for a session that goes on, inside a transaction; what refresh tokens it had are used up by it.
+    pub(super) async fn renew_session(&self, tx: &Tx, id: SessionId) -> Result<TokenPair> {
+        let now = self.clock.now();
+        // A refresh beside this waits, and finds its token used up.
+        tx.lock_session(id).await?;
+        let session =
+            tx.find_session(id).await?.filter(|session| session.is_live(now)).ok_or_else(invalid)?;
+        let jti = self.ids.next();
+        tx.succeed_refresh_tokens(id, jti, now).await?;
+        tx.insert_refresh_token(self.refresh_row(&session.state, jti, now)).await?;
+        let expires_at = self.tokens.refresh_end(now);
+        let expires_at = session.ends_at.map_or(expires_at, |ends_at| expires_at.min(ends_at));
+        if !tx.touch_session(id, now, expires_at).await? {
+            return Err(invalid());
+        }
+        self.tokens.pair(&session.state, jti, now)
     }
 
     async fn note_refusal(&self, username: &str, reason: &str, client: &Client) -> Result<()> {
@@ -137,6 +226,7 @@ impl Auth {
 
         let tx = self.store.db().begin().await?;
         // First of all statements: on PostgreSQL it is where the others wait for who came first.
+        tx.lock_session(session_id).await?;
         let first = tx.use_refresh_token(jti, successor, now).await?;
         let session = tx.find_session(session_id).await?.ok_or_else(invalid)?;
         let live = session.is_live(now)
@@ -147,7 +237,10 @@ impl Auth {
         }
         if first {
             tx.insert_refresh_token(self.refresh_row(&session.state, successor, now)).await?;
-            if !tx.touch_session(session_id, now, self.tokens.refresh_end(now)).await? {
+            let expires_at = self.tokens.refresh_end(now);
+            // The end of the whole family stays where it was.
+            let expires_at = session.ends_at.map_or(expires_at, |ends_at| expires_at.min(ends_at));
+            if !tx.touch_session(session_id, now, expires_at).await? {
                 return Err(invalid());
             }
             tx.commit().await?;
@@ -169,7 +262,7 @@ impl Auth {
         Err(invalid())
     }
 
-    fn refresh_row(&self, state: &SessionState, id: Uuid, now: DateTime<Utc>) -> RefreshToken {
+    pub(super) fn refresh_row(&self, state: &SessionState, id: Uuid, now: DateTime<Utc>) -> RefreshToken {
         RefreshToken {
             id,
             session_id: state.session_id,

@@ -4,35 +4,48 @@
 //! asked at most once a second. A refresh token is used once; the guarded update in the store decides who was first.
 //!
 //! `login.rs` begins, refreshes and ends sessions, `register.rs` makes accounts, `bootstrap.rs` makes those that are there
-//! from the first start, `tokens.rs`, `passwords.rs` and `cache.rs` are what they stand on.
+//! from the first start, `own_sessions.rs` and `own_password.rs` are what people do with theirs, `mfa/` asks for a second factor;
+//! `tokens.rs`, `passwords/` and `cache.rs` are what they stand on.
 
 mod bootstrap;
 mod cache;
+mod denials;
+mod device;
 mod login;
-mod passwords;
-mod register;
+pub mod mfa;
+mod own_password;
+mod own_sessions;
+pub mod passwords;
+pub(crate) mod register;
 mod settings;
+mod switch;
 mod tickets;
-mod tokens;
+pub(crate) mod tokens;
 
 pub use bootstrap::SYSTEM_EMAIL;
+pub use device::{DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, DevicePoll, DeviceRequest};
+pub use login::SignIn;
+pub use own_sessions::OwnSessionPage;
 pub use register::{NewAccount, Status};
+pub(crate) use register::{checked_email, checked_name, first_membership};
 pub use settings::{AuthSettings, DevUser, Environment};
 pub use tickets::TICKET_SECONDS;
 pub use tokens::TokenPair;
 
+use crate::audit::Scribe;
 use bifrost_domain::{
     clock::{SharedClock, SharedIds},
     error::{Error, Result},
-    ids::{AuditId, SessionId},
+    ids::SessionId,
+    rights::Rights,
     user::{Email, SessionState, User},
 };
 use bifrost_storage::{
     Reader, Store,
     audit::{Entry, Outcome},
     sessions::Session,
-    users::Rights,
 };
+use secrecy::SecretString;
 use std::{fmt, net::IpAddr, sync::Arc};
 
 /// Where a request came from, for sessions and the audit log.
@@ -53,6 +66,8 @@ pub struct Auth {
     clock: SharedClock,
     ids: SharedIds,
     settings: AuthSettings,
+    scribe: Scribe,
+    denials: denials::Denials,
     tokens: tokens::Tokens,
     passwords: passwords::Passwords,
     cache: cache::Cache,
@@ -70,11 +85,13 @@ impl Auth {
     pub fn new(store: Store, clock: SharedClock, ids: SharedIds, settings: AuthSettings) -> Self {
         Self {
             reader: store.reader(),
+            denials: denials::Denials::start(store.clone()),
             store,
+            scribe: Scribe::new(clock.clone(), ids.clone()),
             clock,
             ids,
             tokens: tokens::Tokens::new(&settings),
-            passwords: passwords::Passwords::new(settings.password_concurrency),
+            passwords: passwords::Passwords::new(&settings),
             cache: cache::Cache::default(),
             settings,
         }
@@ -103,11 +120,17 @@ impl Auth {
         Ok(session.state.clone())
     }
 
+    /// Whether a text is the CSRF token that came with a session's cookies.
+    #[must_use]
+    pub fn is_csrf_token(&self, session: SessionId, text: &str) -> bool {
+        self.tokens.is_csrf_token(session, text)
+    }
+
     /// The development user and its rights, for the bypass.
     ///
     /// # Errors
     /// Unauthenticated when there is none.
-    pub async fn dev_user(&self) -> Result<(User, Rights)> {
+    pub async fn dev_user(&self) -> Result<(User, Arc<Rights>)> {
         let none = || Error::unauthenticated("there is no development user");
         let settings = self.settings.dev_user.as_ref().ok_or_else(none)?;
         if self.settings.environment != Environment::Development {
@@ -119,7 +142,7 @@ impl Auth {
             return Err(none());
         }
         let rights = self.reader.find_rights(&found.user).await?;
-        Ok((found.user, rights))
+        Ok((found.user, Arc::new(rights)))
     }
 
     /// Ends a session.
@@ -137,20 +160,26 @@ impl Auth {
         Ok(())
     }
 
-    fn entry(&self, action: &'static str, outcome: Outcome, user: Option<&User>, client: &Client) -> Entry {
+    /// The hash of a password that was checked before. Slow: never inside a transaction.
+    pub(crate) async fn hash_password(&self, password: SecretString) -> Result<SecretString> {
+        self.passwords.hash(password).await
+    }
+
+    pub(crate) fn entry(
+        &self,
+        action: &'static str,
+        outcome: Outcome,
+        user: Option<&User>,
+        client: &Client,
+    ) -> Entry {
         Entry {
-            id: AuditId::from_uuid(self.ids.next()),
-            at: self.clock.now(),
             organization_id: user.and_then(|user| user.organization_id),
             actor_id: user.map(|user| user.id),
             actor_email: user.map(|user| user.email.clone()),
-            action,
-            resource_type: action.split('.').next().unwrap_or(action),
+            actor_name: user.map(|user| user.display_name().to_owned()),
             resource_id: user.map(|user| user.id.to_string()),
             outcome,
-            detail: None,
-            request_id: client.request_id.clone(),
-            ip_address: client.ip.map(|ip| ip.to_string()),
+            ..self.scribe.nobodys(action, client)
         }
     }
 

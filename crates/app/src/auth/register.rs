@@ -1,18 +1,21 @@
 //! Making an account: the first user of an empty system, a stub that an administrator made ahead, or somebody with an
 //! address of an organization's domain.
 
-use super::{Auth, Client};
+use super::{
+    Auth, Client,
+    passwords::{self, PasswordRule},
+};
 use bifrost_domain::{
     error::{Error, Field, Result},
     ids::{OrganizationId, UserId},
+    rights::{MembershipRole, MembershipSource},
     user::{Email, User, UserType},
 };
-use bifrost_storage::{Tx, audit::Outcome};
+use bifrost_storage::{Tx, audit::Outcome, memberships::Membership};
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
-/// Bounds of a password that a person chooses, in characters.
-const PASSWORD: std::ops::RangeInclusive<usize> = 8..=256;
 const MAX_NAME: usize = 255;
 
 /// What somebody registers with.
@@ -20,7 +23,7 @@ const MAX_NAME: usize = 255;
 pub struct NewAccount {
     /// Address.
     pub email: String,
-    /// 8 to 256 characters.
+    /// As [`passwords::check`] wants it.
     pub password: SecretString,
     /// Display name, up to 255 characters.
     pub name: Option<String>,
@@ -31,6 +34,8 @@ pub struct NewAccount {
 pub struct Status {
     /// Whether the first user is still to be made.
     pub needs_setup: bool,
+    /// Whether everybody who signs in with a password needs a second factor.
+    pub mfa_required_for_password: bool,
 }
 
 impl Auth {
@@ -39,7 +44,10 @@ impl Auth {
     /// # Errors
     /// Unavailable when the store is away.
     pub async fn status(&self) -> Result<Status> {
-        Ok(Status { needs_setup: !self.reader.has_people().await? })
+        Ok(Status {
+            needs_setup: !self.reader.has_people().await?,
+            mfa_required_for_password: self.settings.mfa_required,
+        })
     }
 
     /// Makes an account.
@@ -47,7 +55,7 @@ impl Auth {
     /// # Errors
     /// Invalid fields; forbidden when registration is off; bad request when the address is registered or nobody expects it.
     pub async fn register(&self, account: NewAccount, client: &Client) -> Result<User> {
-        let (email, name) = check(&account)?;
+        let (email, name) = self.check(&account)?;
         if !self.settings.registration_enabled && self.reader.has_people().await? {
             return Err(Error::forbidden("registration is off; ask your administrator for an account")
                 .with_code("registration_off"));
@@ -93,12 +101,16 @@ impl Auth {
                 .with_code("no_organization")
         })?;
         let user = self.account(email, name, Some(home.id), now);
+        // Before the row that refers to the organization: who deletes it locks in this order, too.
+        tx.lock_tree().await?;
         tx.insert_user(&user, Some(hash)).await?;
+        tx.write_membership(&first_membership(user.id, home.id, None, now)).await?;
+        tx.inherit(now).await?;
         Ok(user)
     }
 
     /// A platform admin without a home, else a person of an organization.
-    pub(super) fn account(
+    pub(crate) fn account(
         &self,
         email: &Email,
         name: Option<String>,
@@ -117,35 +129,90 @@ impl Auth {
             is_registered: true,
             epoch: 0,
             last_login: None,
+            purge_at: None,
             created_at: now,
             updated_at: now,
         }
     }
 }
 
-fn check(account: &NewAccount) -> Result<(Email, Option<String>)> {
-    let mut fields = Vec::new();
-    let mut wrong = |path: &str, code: &'static str, message: String| {
-        fields.push(Field { path: path.to_owned(), code: code.into(), message });
+/// The membership that somebody of an organization begins with.
+pub(crate) fn first_membership(
+    user_id: UserId,
+    organization_id: OrganizationId,
+    created_by: Option<UserId>,
+    now: DateTime<Utc>,
+) -> Membership {
+    Membership {
+        user_id,
+        organization_id,
+        via: organization_id,
+        role: MembershipRole::Member,
+        source: MembershipSource::Direct,
+        attributes: Value::Object(serde_json::Map::new()),
+        created_by,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+/// A display name without spaces around it; an empty one is none.
+pub(crate) fn checked_name(name: Option<&str>, fields: &mut Vec<Field>) -> Option<String> {
+    let name = name.map(str::trim).filter(|name| !name.is_empty())?;
+    fields.extend(check_name(name).err());
+    Some(name.to_owned())
+}
+
+/// An address, lower case.
+pub(crate) fn checked_email(email: &str, fields: &mut Vec<Field>) -> Option<Email> {
+    let parsed = email.parse::<Email>();
+    if let Err(error) = &parsed {
+        fields.push(Field { path: "email".to_owned(), code: "format".into(), message: error.to_string() });
+    }
+    parsed.ok()
+}
+
+impl Auth {
+    /// What is wrong with a password that somebody chooses for himself or for another, under the path `password`.
+    pub(crate) fn check_password(
+        &self,
+        password: &SecretString,
+        email: Option<&Email>,
+        name: Option<&str>,
+        fields: &mut Vec<Field>,
+    ) {
+        let rule = PasswordRule {
+            min_length: self.settings.password_min_length,
+            email: email.map_or("", Email::as_str),
+            name,
+        };
+        fields.extend(passwords::check(password.expose_secret(), "password", &rule).err());
+    }
+
+    fn check(&self, account: &NewAccount) -> Result<(Email, Option<String>)> {
+        let mut fields = Vec::new();
+        let email = checked_email(&account.email, &mut fields);
+        let mut of_name = Vec::new();
+        let name = checked_name(account.name.as_deref(), &mut of_name);
+        self.check_password(&account.password, email.as_ref(), name.as_deref(), &mut fields);
+        fields.append(&mut of_name);
+        match email {
+            Some(email) if fields.is_empty() => Ok((email, name)),
+            _ => Err(Error::invalid_fields(fields)),
+        }
+    }
+}
+
+/// A person's display name: at most 255 characters, no control characters.
+pub(crate) fn check_name(name: &str) -> Result<(), Field> {
+    let wrong = |code: &'static str, message: String| {
+        Err(Field { path: "name".to_owned(), code: code.into(), message })
     };
-    let email = account.email.parse::<Email>();
-    if let Err(error) = &email {
-        wrong("email", "format", error.to_string());
+    if name.chars().count() > MAX_NAME {
+        return wrong("too_long", format!("must have at most {MAX_NAME} characters"));
     }
-    let length = account.password.expose_secret().chars().count();
-    if !PASSWORD.contains(&length) {
-        let code = if length < *PASSWORD.start() { "too_short" } else { "too_long" };
-        wrong("password", code, format!("must have {} to {} characters", PASSWORD.start(), PASSWORD.end()));
+    if name.chars().any(char::is_control) {
+        return wrong("format", "must not contain control characters".to_owned());
     }
-    let name = account.name.as_deref().map(str::trim).filter(|name| !name.is_empty());
-    if name.is_some_and(|name| name.chars().count() > MAX_NAME) {
-        wrong("name", "too_long", format!("must have at most {MAX_NAME} characters"));
-    }
-    if name.is_some_and(|name| name.chars().any(char::is_control)) {
-        wrong("name", "format", "must not contain control characters".to_owned());
-    }
-    match email {
-        Ok(email) if fields.is_empty() => Ok((email, name.map(str::to_owned))),
-        _ => Err(Error::invalid_fields(fields)),
-    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use super::{Auth, tokens};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bifrost_domain::{
-    error::Result,
+    error::{Error, Result},
     ids::{OrganizationId, SessionId},
     policy::Caller,
 };
@@ -19,8 +19,13 @@ impl Auth {
     /// A ticket that opens one live connection for `caller`.
     ///
     /// # Errors
-    /// Unavailable when the store is away.
+    /// Forbidden to who shows a key, which can be sent with the connection itself; unavailable when the store is away.
     pub async fn issue_ticket(&self, caller: &Caller) -> Result<String> {
+        if caller.key_id.is_some() {
+            return Err(
+                Error::forbidden("open the connection with the key itself").with_code("key_not_allowed")
+            );
+        }
         let secret: [u8; 32] = rand::random();
         let now = self.clock.now();
         let ticket = Ticket {
@@ -54,13 +59,12 @@ impl Auth {
                 if user.id != ticket.user_id {
                     return Err(tokens::invalid());
                 }
-                Caller::of_user(&user, &rights.permissions, asked, None)
+                Caller::of_user(&user, &rights, asked, None)
             }
         }
     }
 
-    /// Whether `caller` has the same rights in the same scope as before (what is known is at most a second old): a live
-    /// connection asks now and then.
+    /// Whether `caller` has the same rights in the same scope as before: a live connection asks once a second.
     ///
     /// # Errors
     /// Unauthenticated when the session has ended; unavailable when the store is away.
@@ -73,7 +77,7 @@ impl Auth {
             }
             None => {
                 let (user, rights) = self.dev_user().await?;
-                Caller::of_user(&user, &rights.permissions, asked, None)
+                Caller::of_user(&user, &rights, asked, None)
             }
         };
         // Who is of another organization now may not even name this one.
@@ -82,13 +86,9 @@ impl Auth {
 
     async fn find_live_session(&self, id: SessionId) -> Result<Option<Arc<Session>>> {
         let now = self.clock.now();
-        let session = if let Some(session) = self.cache.get(id, now) {
-            session
-        } else {
-            let Some(session) = self.reader.find_session(id).await?.map(Arc::new) else { return Ok(None) };
-            self.cache.put(id, now, Arc::clone(&session));
-            session
-        };
+        // Read anew: who asks once a second may not be told what was true a second ago.
+        let Some(session) = self.reader.find_session(id).await?.map(Arc::new) else { return Ok(None) };
+        self.cache.put(id, now, Arc::clone(&session));
         Ok(session.is_live(now).then_some(session))
     }
 }

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bifrost_domain::{
     error::{Error, Result},
     ids::{OrganizationId, SessionId, UserId},
-    user::{SessionState, UserType},
+    user::{SessionState, User, UserType},
 };
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
@@ -14,12 +14,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 /// Longer texts are no token of ours.
 const MAX_BYTES: usize = 8 * 1024;
 const ACCESS: &str = "access";
 const REFRESH: &str = "refresh";
+const MFA: &str = "mfa";
 
 /// What an access token says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,6 +43,20 @@ pub(super) struct RefreshClaims {
     pub(super) sub: UserId,
     #[serde(flatten)]
     pub(super) common: Common,
+}
+
+/// What a token of a sign-in that waits for a second factor says. It names no session, and is taken for nothing else.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ChallengeClaims {
+    pub(super) sub: UserId,
+    #[serde(rename = "type")]
+    kind: String,
+    pub(super) epoch: i64,
+    exp: i64,
+    iat: i64,
+    pub(super) jti: Uuid,
+    iss: String,
+    aud: String,
 }
 
 /// What both kinds say.
@@ -98,6 +114,11 @@ impl Key {
             csrf,
         }
     }
+
+    /// What a browser of this session sends back in the header `X-CSRF-Token`.
+    fn csrf_token(&self, session: SessionId) -> String {
+        URL_SAFE_NO_PAD.encode(self.csrf.clone().chain_update(session.as_uuid().as_bytes()).finalize())
+    }
 }
 
 /// Makes and reads tokens.
@@ -118,7 +139,7 @@ impl fmt::Debug for Tokens {
 }
 
 /// The answer to every token that does not hold; it does not tell why.
-pub(super) fn invalid() -> Error {
+pub(crate) fn invalid() -> Error {
     Error::unauthenticated("the token is not valid or has expired; sign in again").with_code("token_invalid")
 }
 
@@ -151,27 +172,36 @@ impl Tokens {
         issued_at: DateTime<Utc>,
     ) -> Result<TokenPair> {
         let user = &state.user;
+        let place = state.place().or(user.organization_id);
         let access = AccessClaims {
             sub: user.id,
             email: user.email.clone(),
             name: user.display_name().to_owned(),
             user_type: user.user_type,
             is_superuser: user.is_superuser,
-            org_id: user.organization_id,
-            roles: state.roles.clone(),
+            org_id: place,
+            roles: state.rights.granted(user, place).roles.into_iter().collect(),
             common: self.common(ACCESS, state, access_id(jti), issued_at, self.access_seconds),
         };
         let refresh = RefreshClaims {
             sub: user.id,
             common: self.common(REFRESH, state, jti, issued_at, self.refresh_seconds),
         };
-        let csrf = self.current.csrf.clone().chain_update(state.session_id.as_uuid().as_bytes()).finalize();
         Ok(TokenPair {
             access_token: self.sign("at+jwt", &access)?,
             refresh_token: self.sign("rt+jwt", &refresh)?,
-            csrf_token: URL_SAFE_NO_PAD.encode(csrf),
+            csrf_token: self.current.csrf_token(state.session_id),
             expires_in: self.access_seconds.unsigned_abs(),
             refresh_expires_in: self.refresh_seconds.unsigned_abs(),
+        })
+    }
+
+    /// Whether a text is the CSRF token of a session, in constant time.
+    pub(super) fn is_csrf_token(&self, session: SessionId, text: &str) -> bool {
+        let keys = [Some(&self.current), self.previous.as_ref()];
+        keys.into_iter().flatten().any(|key| {
+            let token = key.csrf_token(session);
+            bool::from(token.as_bytes().ct_eq(text.as_bytes()))
         })
     }
 
@@ -188,6 +218,33 @@ impl Tokens {
     pub(super) fn read_refresh(&self, token: &str, now: DateTime<Utc>) -> Result<RefreshClaims> {
         let claims: RefreshClaims = self.read(token, "rt+jwt")?;
         holds(&claims.common, REFRESH, now).then_some(claims).ok_or_else(invalid)
+    }
+
+    /// The token of challenge `jti` for `user`, which holds for `seconds`.
+    pub(super) fn challenge(
+        &self,
+        user: &User,
+        jti: Uuid,
+        issued_at: DateTime<Utc>,
+        seconds: i64,
+    ) -> Result<SecretString> {
+        let claims = ChallengeClaims {
+            sub: user.id,
+            kind: MFA.to_owned(),
+            epoch: user.epoch,
+            exp: issued_at.timestamp() + seconds,
+            iat: issued_at.timestamp(),
+            jti,
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+        };
+        self.sign("mfa+jwt", &claims)
+    }
+
+    pub(super) fn read_challenge(&self, token: &str, now: DateTime<Utc>) -> Result<ChallengeClaims> {
+        let claims: ChallengeClaims = self.read(token, "mfa+jwt")?;
+        let holds = claims.kind == MFA && claims.exp > now.timestamp();
+        holds.then_some(claims).ok_or_else(invalid)
     }
 
     fn common(
@@ -224,7 +281,10 @@ impl Tokens {
             return Err(invalid());
         }
         let header = decode_header(token).map_err(|_| invalid())?;
-        if header.alg != Algorithm::HS256 || header.typ.as_deref() != Some(typ) {
+        // Exactly what we write: nothing in it names a key, an extension or an encryption (RFC 8725, 3.1 and 3.10).
+        let ours =
+            Header { typ: Some(typ.to_owned()), kid: header.kid.clone(), ..Header::new(Algorithm::HS256) };
+        if header != ours {
             return Err(invalid());
         }
         let key = [Some(&self.current), self.previous.as_ref()]

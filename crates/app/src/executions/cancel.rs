@@ -1,6 +1,11 @@
 //! Asks for the end of an execution.
 
-use crate::{App, metrics};
+use crate::{
+    App,
+    audit::{About, Scribe},
+    auth::Client,
+    metrics,
+};
 use bifrost_domain::{
     error::{Error, Result},
     execution::Status,
@@ -15,7 +20,7 @@ impl App {
     ///
     /// # Errors
     /// Not found; forbidden when it is somebody else's and may only be read; bad request when it has ended otherwise.
-    pub async fn cancel(&self, caller: &Caller, id: ExecutionId) -> Result<Status> {
+    pub async fn cancel(&self, caller: &Caller, id: ExecutionId, client: &Client) -> Result<Status> {
         policy::authorize::<actions::CancelExecutions>(caller)?;
         let (found, _) = self.find_execution(caller, id).await?;
         if found.executed_by != caller.user_id {
@@ -25,7 +30,9 @@ impl App {
             self.announce_history(found.scope, id, status, &found.workflow_name, found.executed_by);
         };
         let now = self.doors.clock.now();
-        let outcome = self.doors.store.cancel_execution(id, caller.user_id, now).await?;
+        let scribe = Scribe::new(self.doors.clock.clone(), self.doors.ids.clone());
+        let line = scribe.line("execution.cancel", caller, client).about(id, found.scope.organization());
+        let outcome = self.doors.store.cancel_execution(id, caller.user_id, now, Some(line)).await?;
         match outcome.ok_or_else(|| Error::not_found("execution"))? {
             CancelOutcome::Cancelled => {
                 metrics::finished(found.kind, Status::Cancelled);

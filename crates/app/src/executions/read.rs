@@ -5,7 +5,7 @@ use bifrost_domain::{
     error::{Error, Result},
     execution::{Execution, LogLevel, LogLine},
     ids::ExecutionId,
-    policy::{self, Caller, Visibility},
+    policy::{self, Caller, Visibility, actions},
     scope::Scope,
 };
 use bifrost_storage::executions::{Filter, LogFilter};
@@ -49,6 +49,7 @@ impl App {
     /// # Errors
     /// Not found when it is another organization's, forbidden when it is somebody else's.
     pub async fn find_execution(&self, caller: &Caller, id: ExecutionId) -> Result<(Execution, Visibility)> {
+        policy::authorize::<actions::ReadExecutions>(caller)?;
         let visibility = policy::visible_executions(caller);
         let found = self.reader.find_execution(id, &visibility).await?;
         let mut execution = found.ok_or_else(|| Error::not_found("execution"))?;
@@ -98,6 +99,7 @@ impl App {
         filter: &Filter,
         limit: u32,
     ) -> Result<Vec<Execution>> {
+        policy::authorize::<actions::ReadExecutions>(caller)?;
         let mut visibility = policy::visible_executions(caller);
         if let Some(scope) = scope {
             if !visibility.reaches(scope) {

@@ -250,6 +250,17 @@ impl Client {
         Ok(Answer { headers, body, place: self.server.to_string() })
     }
 
+    /// Sends a request as nobody: whatever is answered, its status and its body.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn exchange(&self, request: &Request) -> Result<(StatusCode, Answer), Failure> {
+        let response = self.attempt(request, &Token::None).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = self.whole(response).await?;
+        Ok((status, Answer { headers, body, place: self.server.to_string() }))
+    }
+
     /// Sends a request; the body of the answer, which is a good one, is still to be read.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use secrecy::ExposeSecret;
 Examples:
   bifrost login                                  this machine's server, asks for e-mail and password
   bifrost login https://bifrost.example.org
+  bifrost login --device                         a browser, on any machine, says yes
   bifrost login --email ann@acme.example --password-stdin < password.txt")]
 pub struct Login {
     /// Its address.
@@ -29,7 +30,10 @@ pub struct Login {
     /// Read the password from the first line of standard input
     #[arg(long)]
     password_stdin: bool,
-    /// Send the password over http:// to another machine, where everybody on the way can read it
+    /// Print an address and a code, and wait until somebody who is signed in there approves; no password is typed here
+    #[arg(long, conflicts_with_all = ["email", "password_stdin"])]
+    device: bool,
+    /// Send what signs in over http:// to another machine, where everybody on the way can read it
     #[arg(long)]
     insecure_http: bool,
 }
@@ -61,31 +65,62 @@ pub async fn login(arguments: Login) -> Result<Exit, Failure> {
     let server = client.server();
     if server.is_open() && !arguments.insecure_http {
         return Err(Failure::usage(format!(
-            "{server} is not on this machine and speaks no TLS: the password could be read on the way; use https://, or say --insecure-http"
+            "{server} is not on this machine and speaks no TLS: what signs you in could be read on the way; use https://, or say --insecure-http"
         )));
     }
     // Before anybody types a password.
     let saved = client.store()?.read()?;
-    let email = match arguments.email {
+    let (pair, email) = if arguments.device {
+        (super::device::sign_in(&client).await?, None)
+    } else {
+        let before = saved.session(server).map(|session| session.email.as_str());
+        let (pair, email) = with_password(&client, before, arguments.email, arguments.password_stdin).await?;
+        (pair, Some(email))
+    };
+    let mut session = pair.session(email.unwrap_or_default());
+    client.speak_for(session.clone());
+    let me: Me = client.get(&["auth", "me"]).await?;
+    if arguments.device {
+        session.email.clone_from(&me.email);
+        client.speak_for(session.clone());
+    }
+    let locked = client.store()?.lock().await?;
+    let mut saved = locked.read()?;
+    saved.current = Some(server.to_string());
+    saved.servers.insert(server.to_string(), session);
+    locked.write(&saved)?;
+    drop(locked);
+    terminal::note(&format!("signed in to {server} as {}", description(&me)));
+    Ok(Exit::Ok)
+}
+
+/// Asks for what was not given, and signs in with it.
+async fn with_password(
+    client: &Client,
+    before: Option<&str>,
+    email: Option<String>,
+    password_stdin: bool,
+) -> Result<(Pair, String), Failure> {
+    let server = client.server();
+    let email = match email {
         Some(email) => email,
         None if !secret::somebody_is_there() => {
             return Err(Failure::usage(
-                "say who signs in with --email: there is nobody at a terminal to ask",
+                "say who signs in with --email, or use --device: there is nobody at a terminal to ask",
             ));
         }
         None => {
-            let before = saved.session(server).map(|session| session.email.as_str());
             let suggestion = before.or_else(|| server.is_this_machine().then_some("admin@localhost"));
             secret::ask(&format!("E-mail at {server}"), suggestion).await?
         }
     };
-    let password = if arguments.password_stdin {
+    let password = if password_stdin {
         secret::password_of_stdin()?
     } else if secret::somebody_is_there() {
         secret::ask_password("Password").await?
     } else {
         return Err(Failure::usage(
-            "hand the password over with --password-stdin: there is nobody at a terminal to ask",
+            "hand the password over with --password-stdin, or use --device: there is nobody at a terminal to ask",
         ));
     };
     let form = [("username", email.trim()), ("password", password.expose_secret())];
@@ -96,18 +131,7 @@ pub async fn login(arguments: Login) -> Result<Exit, Failure> {
         }
         _ => failure,
     })?;
-    let pair: Pair = answer.read()?;
-    let session = pair.session(email.trim().to_owned());
-    let locked = client.store()?.lock().await?;
-    let mut saved = locked.read()?;
-    saved.current = Some(server.to_string());
-    saved.servers.insert(server.to_string(), session.clone());
-    locked.write(&saved)?;
-    drop(locked);
-    client.speak_for(session);
-    let me: Me = client.get(&["auth", "me"]).await?;
-    terminal::note(&format!("signed in to {server} as {}", description(&me)));
-    Ok(Exit::Ok)
+    Ok((answer.read()?, email.trim().to_owned()))
 }
 
 /// Ends the session, here and at the server.

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod cancel;
+mod device;
 pub mod doctor;
 pub mod executions;
 mod follow;

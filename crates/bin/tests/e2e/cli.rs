@@ -402,6 +402,44 @@ async fn ctrl_c_lets_the_run_go_on() {
         .await;
 }
 
+/// A person who is signed in elsewhere says yes, or no.
+#[tokio::test]
+async fn a_browser_elsewhere_signs_in() {
+    World::new(Mode::Embedded)
+        .await
+        .run(async |world: &mut World| {
+            let url = format!("http://{}", world.address());
+            let admin = world.admin().await;
+            for approve in [true, false] {
+                let cli = Cli::new(&url);
+                let mut running = cli.start(&["login", "--device"]);
+                running.says("/auth/device?user_code=").await;
+                let code = running.says("code   ").await;
+                let code = code.trim().rsplit(' ').next().expect("a code").to_owned();
+                let decided = json!({"user_code": code, "approve": approve});
+                admin.post("/auth/device/authorize", decided).await.of(200);
+                if approve {
+                    running.says("signed in to http://127.0.0.1:").await;
+                    assert_eq!(running.ended().await.code(), Some(0));
+                    let me = cli.run(&["whoami"]).await;
+                    assert!(me.out.starts_with("admin@localhost"), "{me:?}");
+                    let saved: Value =
+                        serde_json::from_slice(&fs::read(cli.credentials()).expect("saved")).expect("JSON");
+                    assert_eq!(saved["servers"][&url]["email"], "admin@localhost");
+                    cli.run(&["logout"]).await.is(0, "signed out");
+                } else {
+                    running.says("the sign-in was denied").await;
+                    assert_eq!(running.ended().await.code(), Some(4));
+                    assert!(!cli.credentials().exists(), "nothing is kept");
+                }
+            }
+            let nobody = Cli::new(&url);
+            nobody.run(&["login", "--device", "--email", "a@b.example"]).await.is(2, "cannot be used with");
+            nobody.run(&["login", "--device", "http://127.0.0.1:1"]).await.is(3, "nothing answers");
+        })
+        .await;
+}
+
 /// At a terminal it asks, hides the password, and colours what it shows.
 #[tokio::test]
 async fn a_person_at_a_terminal_is_asked() {

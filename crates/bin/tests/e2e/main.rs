@@ -16,6 +16,7 @@ mod connections;
 mod disk_full;
 mod doctor;
 mod examples;
+mod fuzz;
 mod health;
 mod hostile;
 mod input;

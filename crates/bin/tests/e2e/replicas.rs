@@ -144,3 +144,32 @@ async fn both_apis_know_the_same_workflows() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_failed_too_often_at_one_api_is_refused_by_the_other() {
+    World::new(Mode::Stack)
+        .await
+        .with("RATE_LIMIT_ACCOUNT_FAILURES", "8")
+        .run(async |world: &mut World| {
+            let replica = world.start_replica().await;
+            let (here, there) = (world.nobody(), world.nobody().at(replica));
+            let tries = async |api: &Client, most: usize| {
+                for _ in 0..most {
+                    let reply = api.login("ann@acme.example", "wrong").await;
+                    if reply.status == 429 {
+                        let wait: u64 =
+                            reply.headers["retry-after"].to_str().expect("text").parse().expect("a number");
+                        assert!((1..=113).contains(&wait), "{wait}: an eighth of a quarter of an hour");
+                        return;
+                    }
+                    assert_eq!(reply.status, 401, "{}", reply.text);
+                }
+                panic!("not refused after {most} tries");
+            };
+            // More than the limit, as a call to Redis that takes too long on a busy machine is counted elsewhere.
+            tries(&here, 16).await;
+            tries(&there, 4).await;
+            assert_eq!(there.login("bob@acme.example", "wrong").await.status, 401, "nobody else is");
+        })
+        .await;
+}

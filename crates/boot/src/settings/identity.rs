@@ -47,6 +47,20 @@ pub struct Identity {
     pub registration_enabled: bool,
     /// Sign-in attempts per minute and address; `None`: no limit.
     pub login_attempts_per_minute: Option<NonZeroU32>,
+    /// Days after which a deleted account is removed for good.
+    pub user_purge_days: u16,
+    /// Codes of second factors per minute and address; `None`: no limit.
+    pub mfa_attempts_per_minute: Option<NonZeroU32>,
+    /// Whether everybody who signs in with a password needs a second factor.
+    pub mfa_required: bool,
+    /// Characters that a password has at least.
+    pub password_min_length: usize,
+    /// Memory of a password hash, KiB.
+    pub argon2_memory_kib: u32,
+    /// Passes of a password hash.
+    pub argon2_passes: u32,
+    /// Failed sign-ins per account in a quarter of an hour; `None`: no limit.
+    pub account_failures: Option<NonZeroU32>,
 }
 
 /// What of the other sections the rules here depend on.
@@ -71,15 +85,25 @@ pub(super) fn read(reader: &mut Reader<'_>, around: &Around) -> Identity {
         registration_enabled: reader
             .flag("REGISTRATION_ENABLED")
             .unwrap_or(around.environment == Environment::Development),
-        login_attempts_per_minute: {
-            let unset = if around.environment == Environment::Testing { 0 } else { 10 };
-            let limit = reader.optional_number("RATE_LIMIT_LOGIN_PER_MINUTE", 0..=100_000);
-            if limit == Some(0) && production {
-                reader.warn("RATE_LIMIT_LOGIN_PER_MINUTE=0: sign-in attempts are not limited");
-            }
-            NonZeroU32::new(limit.unwrap_or(unset))
-        },
+        user_purge_days: reader.number("USER_PURGE_DAYS", 0..=365),
+        login_attempts_per_minute: rate(reader, around, "RATE_LIMIT_LOGIN_PER_MINUTE", 10),
+        mfa_attempts_per_minute: rate(reader, around, "RATE_LIMIT_MFA_PER_MINUTE", 5),
+        account_failures: rate(reader, around, "RATE_LIMIT_ACCOUNT_FAILURES", 20),
+        mfa_required: reader.flag("MFA_REQUIRED").unwrap_or(false),
+        password_min_length: reader.number("PASSWORD_MIN_LENGTH", 8..=128),
+        argon2_memory_kib: reader.number("ARGON2_MEMORY_KIB", 8 * 1024..=1024 * 1024),
+        argon2_passes: reader.number("ARGON2_PASSES", 1..=16),
     }
+}
+
+/// A limit of sign-ins; none in testing unless it is set, and never none in production.
+fn rate(reader: &mut Reader<'_>, around: &Around, name: &'static str, unset: u32) -> Option<NonZeroU32> {
+    let unset = if around.environment == Environment::Testing { 0 } else { unset };
+    let limit = reader.optional_number(name, 0..=100_000);
+    if limit == Some(0) && around.environment == Environment::Production {
+        reader.problem(name, "production does not go without this limit; raise it instead");
+    }
+    NonZeroU32::new(limit.unwrap_or(unset))
 }
 
 fn signing_key(reader: &mut Reader<'_>, name: &'static str, production: bool) -> Option<SecretString> {

@@ -6,6 +6,7 @@
 mod backends;
 mod identity;
 mod keys;
+mod known_passwords;
 mod logging;
 mod metrics;
 mod reader;
@@ -240,6 +241,9 @@ fn parse(map: &HashMap<String, String>, mode: Mode) -> (Result<Settings, Problem
     let broker = backends::broker(&mut reader, mode);
     let bus = backends::bus(&mut reader, mode);
     let objects = backends::objects(&mut reader, &data_dir);
+    if environment == Environment::Production {
+        known_passwords::refuse(&mut reader, &database, &broker, &bus);
+    }
     let identity =
         identity::read(&mut reader, &identity::Around { environment, explicit, host: server.host });
     let worker = worker::read(&mut reader);

@@ -4,6 +4,7 @@ use super::{
     Environment,
     reader::{Reader, quote},
 };
+use bifrost_domain::network::Network;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
@@ -11,6 +12,7 @@ use std::{
 use url::Url;
 
 const MAX_ORIGINS: usize = 64;
+const MAX_PROXIES: usize = 64;
 
 /// Which browser origins may call the API besides its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Server {
     pub public_url: String,
     /// Which browser origins may call.
     pub allowed_origins: AllowedOrigins,
+    /// Proxies whose word about the client's address is taken.
+    pub trusted_proxies: Vec<Network>,
     /// Largest request body in bytes.
     pub body_limit_bytes: usize,
     /// Longest wait of a synchronous execution.
@@ -65,6 +69,7 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Server 
         port,
         public_url: public_url(reader, environment).unwrap_or_else(|| format!("http://localhost:{port}")),
         allowed_origins: allowed_origins(reader, environment),
+        trusted_proxies: trusted_proxies(reader, environment),
         body_limit_bytes: reader.number("BODY_LIMIT_BYTES", 1024..=1024 * 1024 * 1024),
         sync_wait_max: Duration::from_secs(reader.number("SYNC_WAIT_MAX", 1..=3600)),
         keep_alive: Duration::from_secs(reader.number("KEEP_ALIVE_SECONDS", 1..=3600)),
@@ -126,6 +131,27 @@ fn allowed_origins(reader: &mut Reader<'_>, environment: Environment) -> Allowed
         origins.truncate(MAX_ORIGINS);
     }
     AllowedOrigins::List(origins)
+}
+
+fn trusted_proxies(reader: &mut Reader<'_>, environment: Environment) -> Vec<Network> {
+    let name = "TRUSTED_PROXIES";
+    let Some(text) = reader.given(name) else { return Vec::new() };
+    let mut networks: Vec<Network> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match part.parse::<Network>() {
+            Ok(network) if environment == Environment::Production && network.is_everything() => {
+                reader.problem(name, format!("{} is everybody; name the proxies", quote(part)));
+            }
+            Ok(network) if !networks.contains(&network) => networks.push(network),
+            Ok(_) => {}
+            Err(error) => reader.problem(name, format!("{} {error}", quote(part))),
+        }
+    }
+    if networks.len() > MAX_PROXIES {
+        reader.problem(name, format!("has {} networks; at most {MAX_PROXIES} are read", networks.len()));
+        networks.truncate(MAX_PROXIES);
+    }
+    networks
 }
 
 /// `scheme://host[:port]` as a browser writes it, or `None` when `text` says more, less or something else.

@@ -68,6 +68,11 @@ pub const VARIABLES: &[Variable] = &[
         "ALLOWED_ORIGINS",
         "Browser origins besides our own, separated by commas, at most 64; * for any, then without cookies (never in production).",
     ),
+    open(
+        SERVER,
+        "TRUSTED_PROXIES",
+        "Addresses and networks of proxies whose X-Forwarded-For or Forwarded is believed, separated by commas, at most 64, e.g. 10.0.0.5,172.16.0.0/12. Default: nobody's.",
+    ),
     plain(SERVER, "BODY_LIMIT_BYTES", "10485760", "Largest request body in bytes, 1024 to 1073741824."),
     plain(SERVER, "SYNC_WAIT_MAX", "300", "Longest wait of a synchronous execution in seconds, 1 to 3600."),
     plain(
@@ -169,8 +174,38 @@ pub const VARIABLES: &[Variable] = &[
     open(
         IDENTITY,
         "RATE_LIMIT_LOGIN_PER_MINUTE",
-        "Sign-in attempts per minute and address, 0 (no limit) to 100000. Default: 10, and none in testing.",
+        "Sign-in attempts per minute and address, 0 (no limit, never in production) to 100000. Default: 10, and none in testing.",
     ),
+    open(
+        IDENTITY,
+        "RATE_LIMIT_ACCOUNT_FAILURES",
+        "Failed sign-ins per account in 15 minutes, 0 (no limit, never in production) to 100000. Default: 20, and none in testing.",
+    ),
+    plain(
+        IDENTITY,
+        "USER_PURGE_DAYS",
+        "30",
+        "Days between the deletion of an account and its removal for good, 0 to 365; until then it can be taken back.",
+    ),
+    open(
+        IDENTITY,
+        "RATE_LIMIT_MFA_PER_MINUTE",
+        "Codes of second factors per minute and address, 0 (no limit) to 100000. Default: 5, and none in testing.",
+    ),
+    plain(
+        IDENTITY,
+        "MFA_REQUIRED",
+        "false",
+        "true or false: whether everybody who signs in with a password needs a second factor. An organization can ask for it in its settings: {\"security\": {\"mfa_required\": true}}.",
+    ),
+    plain(IDENTITY, "PASSWORD_MIN_LENGTH", "8", "Characters that a password has at least, 8 to 128."),
+    plain(
+        IDENTITY,
+        "ARGON2_MEMORY_KIB",
+        "19456",
+        "Memory of a password hash (argon2id) in KiB, 8192 to 1048576, for each processor. Hashes of other values are replaced at the next sign-in.",
+    ),
+    plain(IDENTITY, "ARGON2_PASSES", "2", "Passes of a password hash over its memory, 1 to 16."),
     plain(WORKER, "MAX_CONCURRENCY", "16", "Runs of one worker at the same time, 1 to 1024."),
     plain(
         WORKER,

@@ -14,5 +14,7 @@ pub mod bus;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod files;
+pub mod limits;
 pub mod objects;
+pub mod provider_web;
 pub mod python;

@@ -1,5 +1,6 @@
 //! A worker that goes away without a word: its lease tells.
 
+use bifrost_app::auth::Client;
 use bifrost_app::worker::{Ending, Outcome, Registration};
 use bifrost_domain::{
     clock::{Ids, SystemIds},
@@ -99,7 +100,10 @@ async fn its_run_is_tried_again_where_the_policy_allows(world: Arc<World>) {
 async fn its_cancelled_run_ends_as_cancelled(world: Arc<World>) {
     let id = accepted(&world, "patient").await;
     claimed_by_one_that_goes(&world, id).await;
-    assert_eq!(world.app.cancel(&world.caller, id).await.expect("asked"), Status::Cancelling);
+    assert_eq!(
+        world.app.cancel(&world.caller, id, &Client::default()).await.expect("asked"),
+        Status::Cancelling
+    );
     world.start_worker(|_| {}).await;
     let run = world.ended(id).await;
     assert_eq!((run.status, run.attempt), (Status::Cancelled, 1));
@@ -115,7 +119,7 @@ async fn a_run_whose_claim_was_not_heard_of_begins_all_the_same(world: Arc<World
     let unheard = world.app.claim(id, worker.id()).await.expect("asked").expect("claimed");
     assert_eq!(unheard.attempt, 1);
     world.until("it is handed back", async || world.find(id).await.status == Status::Pending).await;
-    world.app.cancel(&world.caller, long).await.expect("asked");
+    world.app.cancel(&world.caller, long, &Client::default()).await.expect("asked");
     let run = world.ended(id).await;
     assert_eq!((run.status, run.attempt), (Status::Success, 2));
     assert!(world.messages(id, LogLevel::Error).await.is_empty());

@@ -1,5 +1,6 @@
 //! The variables of a run: while it goes on, and after it ended in whatever way.
 
+use bifrost_app::auth::Client;
 use bifrost_domain::{
     error::Kind as ErrorKind,
     execution::{LogLevel, Status},
@@ -89,7 +90,7 @@ async fn the_last_state_is_kept_however_the_run_ends(world: Arc<World>) {
         })
         .await;
     assert_eq!(world.find(id).await.status, Status::Running);
-    world.app.cancel(&world.caller, id).await.expect("asked");
+    world.app.cancel(&world.caller, id, &Client::default()).await.expect("asked");
     assert_eq!(world.ended(id).await.status, Status::Cancelled);
     let (version, values) = variables(&world, id).await.expect("there are some");
     assert!(version >= 2 && values["step"] == "asked to end", "{version} {values}");

@@ -18,6 +18,10 @@ pub struct Model {
     pub detail: Option<Json>,
     pub request_id: Option<String>,
     pub ip_address: Option<String>,
+    pub actor_name: Option<String>,
+    pub application_id: Option<Uuid>,
+    pub on_behalf_of: Option<Uuid>,
+    pub changes: Option<Json>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]

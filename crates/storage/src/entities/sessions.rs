@@ -16,6 +16,8 @@ pub struct Model {
     pub end_reason: Option<String>,
     pub user_agent: Option<String>,
     pub ip_address: Option<String>,
+    pub organization_id: Option<Uuid>,
+    pub ends_at: Option<ChronoDateTimeUtc>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]

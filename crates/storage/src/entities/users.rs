@@ -19,6 +19,7 @@ pub struct Model {
     pub mfa_enabled: bool,
     pub epoch: i64,
     pub last_login: Option<ChronoDateTimeUtc>,
+    pub purge_at: Option<ChronoDateTimeUtc>,
     pub created_at: ChronoDateTimeUtc,
     pub updated_at: ChronoDateTimeUtc,
 }

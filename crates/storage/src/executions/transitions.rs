@@ -3,6 +3,7 @@
 use super::metrics;
 use crate::{
     Error, Store,
+    audit::Entry,
     dialect::{execute_in, execute_returning, get, parse, statement},
 };
 use bifrost_domain::{
@@ -28,7 +29,8 @@ pub enum CancelOutcome {
 }
 
 impl Store {
-    /// Asks for the end of an execution. A waiting one ends at once and is counted; a running one goes to `Cancelling`.
+    /// Asks for the end of an execution. A waiting one ends at once and is counted; a running one goes to `Cancelling`. The line of the
+    /// audit log is written with the change, if there is one.
     ///
     /// # Errors
     /// Away, or the statement's.
@@ -37,6 +39,7 @@ impl Store {
         id: ExecutionId,
         by: UserId,
         now: DateTime<Utc>,
+        line: Option<Entry>,
     ) -> Result<Option<CancelOutcome>, Error> {
         let detail = json!({ "by": by });
         let tx = self.db.begin().await?;
@@ -79,6 +82,9 @@ impl Store {
             status @ (Status::Cancelling | Status::Cancelled) => CancelOutcome::Already(status),
             other => CancelOutcome::Finished(other),
         };
+        if let (CancelOutcome::Cancelled | CancelOutcome::Cancelling, Some(line)) = (outcome, line) {
+            tx.insert_audit(line).await?;
+        }
         tx.commit().await?;
         Ok(Some(outcome))
     }

@@ -17,7 +17,7 @@ on_both_databases![
 ];
 
 async fn cancel(bed: &Bed, id: ExecutionId) -> Option<CancelOutcome> {
-    bed.store.cancel_execution(id, user_id(9), bed.now()).await.expect("asked")
+    bed.store.cancel_execution(id, user_id(9), bed.now(), None).await.expect("asked")
 }
 
 async fn cancelled_count(bed: &Bed) -> i64 {

@@ -10,7 +10,7 @@ use bifrost_storage::workflows::{Declared, Workflow};
 use bifrost_test_support::{TestDatabase, on_both_databases};
 use futures::future::join_all;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 on_both_databases![
     the_catalog_through_its_life,
@@ -74,7 +74,7 @@ async fn the_catalog_through_its_life(db: TestDatabase) {
     // A member sees what is global.
     sync(&bed, &[workflow("a", "1")]).await;
     let member = crate::support::user(crate::support::user_id(5), Scope::Global, false, bed.now());
-    let caller = Caller::of_user(&member, &BTreeSet::new(), None, None).expect("a caller");
+    let caller = Caller::of_user(&member, &Arc::default(), None, None).expect("a caller");
     let seen = bed.reader.list_workflows(&policy::visible_workflows(&caller), None, 10).await.expect("read");
     assert_eq!(seen.len(), 1);
 }

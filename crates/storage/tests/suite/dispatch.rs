@@ -128,7 +128,7 @@ async fn stamps_are_taken_back_from_unclaimed_rows_alone(db: TestDatabase) {
         ids.push(bed.submit(&given).await);
     }
     bed.claim(ids[0], worker).await;
-    bed.store.cancel_execution(ids[1], user_id(9), now).await.expect("cancelled");
+    bed.store.cancel_execution(ids[1], user_id(9), now, None).await.expect("cancelled");
     let none: &[ExecutionId] = &[];
     assert_eq!(bed.store.clear_stamps(none).await.expect("cleared"), 0);
     assert_eq!(bed.store.clear_stamps(&ids[..3]).await.expect("cleared"), 1);

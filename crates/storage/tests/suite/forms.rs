@@ -1,13 +1,12 @@
 //! Whether a form is there, for whom.
 
-use crate::support::{Bed, everything, organization, user, user_id};
+use crate::support::{Bed, everything, organization, rights_in, user, user_id};
 use bifrost_domain::{
     ids::FormId,
     policy::{self, Caller, Visibility},
     scope::Scope,
 };
 use bifrost_test_support::{TestDatabase, on_both_databases};
-use std::collections::BTreeSet;
 
 on_both_databases![a_form_is_there_for_its_organization];
 
@@ -39,7 +38,8 @@ async fn form(bed: &Bed, scope: Scope, is_active: bool) -> FormId {
 
 fn member(bed: &Bed, scope: Scope) -> Visibility {
     let member = user(user_id(1), scope, false, bed.now());
-    policy::visible_forms(&Caller::of_user(&member, &BTreeSet::new(), None, None).expect("a caller"))
+    let rights = rights_in(scope, &[]);
+    policy::visible_forms(&Caller::of_user(&member, &rights, None, None).expect("a caller"))
 }
 
 async fn a_form_is_there_for_its_organization(db: TestDatabase) {

@@ -68,7 +68,7 @@ async fn runs_of_lost_workers_are_found(db: TestDatabase) {
         .await
         .expect("stored");
     let cancelling = bed.running(ends).await;
-    bed.store.cancel_execution(cancelling.id, user_id(9), bed.now()).await.expect("asked");
+    bed.store.cancel_execution(cancelling.id, user_id(9), bed.now(), None).await.expect("asked");
     bed.running(lives).await;
     let of_stopped = bed.running(stops).await;
     let lost = async |before| -> Vec<ExecutionId> {
@@ -150,7 +150,7 @@ async fn a_cancel_that_came_first_decides(db: TestDatabase) {
     for reaping in [END, Reaping { not_before: Some(bed.now()), ..END }] {
         let run = bed.running(worker).await;
         let lost = found(&bed, &run, worker).await;
-        bed.store.cancel_execution(run.id, user_id(9), bed.now()).await.expect("asked");
+        bed.store.cancel_execution(run.id, user_id(9), bed.now(), None).await.expect("asked");
         assert_eq!(reap(&bed, &lost, &reaping).await, Some((Status::Cancelled, 1)));
         assert_eq!(bed.status(run.id).await, Status::Cancelled);
     }

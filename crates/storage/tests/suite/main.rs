@@ -2,15 +2,20 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a case that cannot go on has failed")]
 
+mod account;
+mod audit;
 mod cancel;
 mod catalog;
 mod claim;
 mod configs;
 mod connections;
+mod directory;
 mod dispatch;
 mod examine;
+mod external_refs;
 mod finish;
 mod forms;
+mod identity_providers;
 mod leases;
 mod lists;
 mod logs;

@@ -106,7 +106,7 @@ async fn the_numbers_equal_a_recount(db: TestDatabase) {
     let (cancelled, ended) = runs.split_at(12);
     for run in cancelled {
         for _ in 0..2 {
-            bed.store.cancel_execution(run.id, user_id(9), bed.now()).await.expect("asked");
+            bed.store.cancel_execution(run.id, user_id(9), bed.now(), None).await.expect("asked");
         }
     }
     let other = bed.another_process();

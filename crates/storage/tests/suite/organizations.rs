@@ -47,6 +47,13 @@ const TABLES: &[(&str, &str, &str, &str)] = &[
         "scope, connection_name, oauth_flow_type, client_id, token_url, scopes, status, updated_at",
         "'s', 'c', 'refresh_token', 'i', 'u', '', 'x', $now",
     ),
+    (
+        "applications",
+        "applications",
+        "app_id, name, scopes, is_active, rate_limit_per_minute, allow_user_assertion, updated_at",
+        "'sync', 'Sync', '[]', true, 60, false, $now",
+    ),
+    ("workflow_keys", "workflow keys", "workflow_name, hash, prefix", "'greet', '', 'bfwk_abcdefgh'"),
 ];
 
 fn acme() -> OrganizationId {
@@ -118,6 +125,13 @@ async fn every_reference_to_an_organization_is_known(db: TestDatabase) {
     let found: Vec<String> = rows.iter().map(|row| row.try_get("", "line").expect("a line")).collect();
     let mut expected: Vec<String> = TABLES.iter().map(|(table, ..)| format!("{table} r")).collect();
     expected.push("users r".to_owned());
+    // Memberships and the keys of people go with their organization; what stands below keeps it (SQLite: by the statements alone).
+    let cascade = if bed.db.db().is_postgres() { "c" } else { "CASCADE" };
+    expected.extend([(); 2].map(|()| format!("memberships {cascade}")));
+    expected.push(format!("sdk_keys {cascade}"));
+    if bed.db.db().is_postgres() {
+        expected.push("organizations r".to_owned());
+    }
     expected.sort();
     assert_eq!(found, expected);
 }

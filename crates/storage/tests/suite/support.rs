@@ -4,8 +4,9 @@ use bifrost_domain::{
     clock::{Clock, SharedClock, floor_id},
     execution::{Claimed, Finish, Kind, LogBatch, LogLevel, LogLine, NewExecution, ResultType, Status},
     ids::{ExecutionId, OrganizationId, UserId, WorkerId},
-    organization::Organization,
+    organization::{Organization, OrganizationKind},
     policy::{self, Caller, Permit, Visibility, actions::WriteOrganizations},
+    rights::{MembershipRole, Rights},
     scope::Scope,
     user::{User, UserType},
 };
@@ -14,12 +15,9 @@ use bifrost_storage::{HotPath, Reader, Store, executions::hot::Claim, workers::N
 use bifrost_test_support::{MovableClock, TestDatabase};
 use chrono::{DateTime, Duration, Utc};
 use serde_json::json;
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 use uuid::Uuid;
 
@@ -89,6 +87,9 @@ impl Bed {
             name: "Acme".to_owned(),
             domain: None,
             is_active: true,
+            kind: OrganizationKind::Company,
+            parent_id: None,
+            time_zone: "UTC".to_owned(),
             settings: json!({}),
             created_by: None,
             created_at: self.now(),
@@ -181,6 +182,7 @@ pub(crate) fn user(id: UserId, scope: Scope, is_superuser: bool, now: DateTime<U
         is_registered: true,
         epoch: 0,
         last_login: None,
+        purge_at: None,
         created_at: now,
         updated_at: now,
     }
@@ -189,21 +191,27 @@ pub(crate) fn user(id: UserId, scope: Scope, is_superuser: bool, now: DateTime<U
 /// A platform admin, who sees everything.
 pub(crate) fn everything(now: DateTime<Utc>) -> Visibility {
     let admin = user(user_id(0), Scope::Global, true, now);
-    let caller = Caller::of_user(&admin, &BTreeSet::new(), None, None).expect("a caller");
+    let caller = Caller::of_user(&admin, &Arc::default(), None, None).expect("a caller");
     policy::visible_executions(&caller)
 }
 
 /// What an admin may do to organizations.
 pub(crate) fn organizations_permit(now: DateTime<Utc>) -> Permit<WriteOrganizations> {
     let admin = user(user_id(0), Scope::Global, true, now);
-    let caller = Caller::of_user(&admin, &BTreeSet::new(), None, None).expect("a caller");
+    let caller = Caller::of_user(&admin, &Arc::default(), None, None).expect("a caller");
     policy::authorize(&caller).expect("an admin may")
+}
+
+/// What a member of `scope` holds whose role adds these permissions.
+pub(crate) fn rights_in(scope: Scope, permissions: &[&str]) -> Arc<Rights> {
+    let held = |id| Rights::of_member(id, MembershipRole::Member, permissions);
+    Arc::new(scope.organization().map(held).unwrap_or_default())
 }
 
 /// A person of `scope` with these permissions.
 pub(crate) fn member(id: UserId, scope: Scope, permissions: &[&str], now: DateTime<Utc>) -> Visibility {
-    let permissions = permissions.iter().map(|&permission| permission.to_owned()).collect();
-    let caller = Caller::of_user(&user(id, scope, false, now), &permissions, None, None).expect("a caller");
+    let rights = rights_in(scope, permissions);
+    let caller = Caller::of_user(&user(id, scope, false, now), &rights, None, None).expect("a caller");
     policy::visible_executions(&caller)
 }
 

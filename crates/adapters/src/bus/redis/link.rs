@@ -7,7 +7,7 @@ use crate::{
 };
 use bifrost_domain::ports::bus::Error;
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError,
     aio::{MultiplexedConnection, PubSub},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
@@ -184,6 +184,18 @@ impl Link {
             .query_async::<()>(&mut connection)
             .await
             .map_err(|error| Error(self.explain(&error).reason))
+    }
+
+    /// The answer to one command over the open publishing connection, or why there is none.
+    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, String> {
+        let Some(mut connection) = lock(&self.open).clone() else { return Err(self.error().0) };
+        command.query_async(&mut connection).await.map_err(|error| match error.code() {
+            Some("NOPERM") => {
+                "redis does not let this user run scripts: grant it +eval +time +get +set +del and its keys"
+                    .to_owned()
+            }
+            _ => self.explain(&error).reason,
+        })
     }
 
     /// Why it cannot be used, and what to do.

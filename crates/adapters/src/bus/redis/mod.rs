@@ -19,6 +19,7 @@ use bytes::Bytes;
 pub use examine::examine;
 use link::Link;
 use outbox::Outbox;
+use redis::{Cmd, FromRedisValue};
 use std::{sync::Arc, time::Duration};
 use subscriber::Command;
 use tokio::{
@@ -70,6 +71,16 @@ impl RedisBus {
     /// They are not within `limit`; says why and what to do.
     pub async fn ready(&self, limit: Duration) -> Result<(), Error> {
         self.link.up(limit).await
+    }
+
+    /// The answer to one command, over the publishing connection.
+    pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, String> {
+        self.link.ask(command).await
+    }
+
+    /// Somebody got no answer in time: the publishing side looks at its connection.
+    pub(crate) fn suspect(&self) {
+        self.link.suspicion.notify_one();
     }
 }
 

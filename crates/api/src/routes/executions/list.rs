@@ -2,7 +2,7 @@
 
 use super::shapes::ExecutionOut;
 use crate::{
-    extract::{Json, PageIn, Query, SignedIn, encode_token, words},
+    extract::{Json, PageIn, Query, SignedIn, encode_token, time, words},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
@@ -13,7 +13,6 @@ use bifrost_domain::{
     scope::Scope,
 };
 use bifrost_storage::executions::Filter;
-use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use utoipa::{IntoParams, ToSchema};
@@ -113,31 +112,5 @@ fn bounded(name: &str, text: Option<String>) -> Result<Option<String>, Error> {
             Err(Error::invalid(name, "too_long", "has more than 200 bytes"))
         }
         other => Ok(other.filter(|text| !text.is_empty())),
-    }
-}
-
-fn time(name: &str, text: Option<&str>, end: bool) -> Result<Option<DateTime<Utc>>, Error> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Ok(Some(time.to_utc()));
-    }
-    let day = text.parse::<NaiveDate>().ok().and_then(|day| if end { day.succ_opt() } else { Some(day) });
-    day.and_then(|day| day.and_hms_opt(0, 0, 0))
-        .map(|time| Some(time.and_utc()))
-        .ok_or_else(|| Error::invalid(name, "format", "must be a date like 2026-01-31 or an RFC 3339 time"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::time;
-
-    #[test]
-    fn an_end_date_includes_its_day() {
-        let end = time("endDate", Some("2026-01-31"), true).expect("a date").expect("given");
-        assert_eq!(end.to_rfc3339(), "2026-02-01T00:00:00+00:00");
-        let start =
-            time("startDate", Some("2026-01-31T08:00:00+01:00"), false).expect("a time").expect("given");
-        assert_eq!(start.to_rfc3339(), "2026-01-31T07:00:00+00:00");
-        assert!(time("startDate", Some("yesterday"), false).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::shapes::{ExecutionOut, LogOut};
 use crate::{
-    extract::{Json, Path, Query, SignedIn},
+    extract::{ClientInfo, Json, Path, Query, SignedIn},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
@@ -204,9 +204,10 @@ pub(crate) struct CancelOut {
 pub(crate) async fn cancel(
     State(state): State<ApiState>,
     signed_in: SignedIn,
+    ClientInfo(client): ClientInfo,
     Path(id): Path<ExecutionId>,
 ) -> Result<Json<CancelOut>> {
-    let status = state.app.cancel(&signed_in.caller, id).await?;
+    let status = state.app.cancel(&signed_in.caller, id, &client).await?;
     Ok(Json(CancelOut {
         execution_id: id.as_uuid(),
         status: status.as_str(),

@@ -1,14 +1,15 @@
 //! The suites that every adapter of a port passes; a fake that has not passed its suite may not be used in another test.
 //!
 //! A case is a plain async function over the port. The macros [`broker_contract!`](crate::broker_contract),
-//! [`bus_contract!`](crate::bus_contract) and [`objects_contract!`](crate::objects_contract) turn each case into a test of
-//! its own, so that a failure is named. Their argument is an async function of the adapter's tests that makes the adapter,
-//! runs the case that it is given and cleans up. To add a case: write the function and name it in the macro's list.
+//! [`bus_contract!`](crate::bus_contract), [`limits_contract!`](crate::limits_contract) and
+//! [`objects_contract!`](crate::objects_contract) turn each case into a test of its own, so that a failure is named. Their
+//! argument is an async function of the adapter's tests that makes the adapter, runs the case that it is given and cleans up. To add a case: write the function and name it in the macro's list.
 
 use std::{future::Future, time::Duration};
 
 pub mod broker;
 pub mod bus;
+pub mod limits;
 pub mod objects;
 
 /// How long a case waits for what must happen. Generous: it is only spent when something is broken.

@@ -50,6 +50,7 @@ async fn signed_in(rivals: &Rivals) -> RefreshToken {
         epoch: person.epoch,
         created_at: now,
         expires_at: now + Duration::days(7),
+        ends_at: now + Duration::days(30),
         user_agent: None,
         ip_address: None,
     };
@@ -70,8 +71,10 @@ async fn signed_in(rivals: &Rivals) -> RefreshToken {
 
 async fn one_of_two_registers_the_stub(db: TestDatabase) {
     let rivals = Rivals::new(db).await;
+    let home = rivals.bed.add_organization(1).await;
     for turn in 0..TURNS {
-        let stub = User { is_registered: false, ..person(&rivals) };
+        let id = UserId::from_uuid(rivals.bed.uuid());
+        let stub = User { is_registered: false, ..user(id, home, false, rivals.bed.now()) };
         add(&rivals, &stub).await;
         let (id, now) = (stub.id, rivals.bed.now());
         let register = |side: Side, name: &'static str| async move {

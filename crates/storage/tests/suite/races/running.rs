@@ -104,7 +104,7 @@ async fn lost(rivals: &Rivals, claimed: &Claimed) -> Lost {
 /// What is left is ended, so that the next case's list is short.
 async fn put_away(rivals: &Rivals, id: ExecutionId) {
     if rivals.bed.status(id).await == Status::Pending {
-        rivals.bed.store.cancel_execution(id, user_id(9), rivals.bed.now()).await.expect("cancelled");
+        rivals.bed.store.cancel_execution(id, user_id(9), rivals.bed.now(), None).await.expect("cancelled");
     }
 }
 
@@ -142,7 +142,7 @@ async fn a_cancel_is_asked_before_the_end_or_refused_after_it(db: TestDatabase) 
         let (id, now) = (run.claimed.id, rivals.bed.now());
         let (one, other) = rivals.sides();
         let (written, cancelled) = at_once(turn, Closing::Finish.by(one, run, now), async move {
-            other.store.cancel_execution(id, user_id(9), now).await
+            other.store.cancel_execution(id, user_id(9), now, None).await
         })
         .await;
         assert!(written, "the end that came first is the end, whatever was asked meanwhile");
@@ -163,7 +163,7 @@ async fn a_cancel_and_another_attempt_agree(db: TestDatabase) {
         let (id, now) = (run.claimed.id, rivals.bed.now());
         let (one, other) = rivals.sides();
         let (retried, cancelled) = at_once(turn, Closing::Retry.by(one, run.clone(), now), async move {
-            other.store.cancel_execution(id, user_id(9), now).await
+            other.store.cancel_execution(id, user_id(9), now, None).await
         })
         .await;
         let expected = if retried {
@@ -195,7 +195,7 @@ async fn a_cancel_and_the_reaper_agree(db: TestDatabase) {
                 let reaping = Reaping { not_before: again.then_some(now), ..REAPING };
                 one.store.reap_execution(&run.lost, &reaping, now).await
             },
-            async move { other.store.cancel_execution(id, user_id(9), now).await },
+            async move { other.store.cancel_execution(id, user_id(9), now, None).await },
         )
         .await;
         let reaped = reaped.expect("asked").expect("it is the current attempt").status;
@@ -221,11 +221,12 @@ async fn one_of_two_cancels_asks_a_run_to_end(db: TestDatabase) {
         let run = running(&rivals).await;
         let (id, now) = (run.claimed.id, rivals.bed.now());
         let (one, other) = rivals.sides();
-        let (first, second) =
-            at_once(turn, async move { one.store.cancel_execution(id, user_id(8), now).await }, async move {
-                other.store.cancel_execution(id, user_id(9), now).await
-            })
-            .await;
+        let (first, second) = at_once(
+            turn,
+            async move { one.store.cancel_execution(id, user_id(8), now, None).await },
+            async move { other.store.cancel_execution(id, user_id(9), now, None).await },
+        )
+        .await;
         let mut outcomes = [first, second].map(|outcome| outcome.expect("asked").expect("there"));
         outcomes.sort_by_key(|outcome| *outcome != CancelOutcome::Cancelling);
         assert_eq!(outcomes, [CancelOutcome::Cancelling, CancelOutcome::Already(Status::Cancelling)]);

@@ -114,7 +114,7 @@ async fn a_reserved_row_is_claimed_or_cancelled_and_not_both(db: TestDatabase) {
         let (one, other) = rivals.sides();
         let (claim, now) = (Claim { id, worker_id: rivals.worker }, rivals.bed.now());
         let (claimed, cancelled) = at_once(turn, async move { one.hot.claim(claim).await }, async move {
-            other.store.cancel_execution(id, user_id(9), now).await
+            other.store.cancel_execution(id, user_id(9), now, None).await
         })
         .await;
         let (claimed, cancelled) = (claimed.expect("asked"), cancelled.expect("asked"));
@@ -137,7 +137,7 @@ async fn a_reservation_leaves_alone_what_was_cancelled_or_claimed(db: TestDataba
         let is_cancel = turn % 4 < 2;
         let (reserved, ()) = at_once(turn, async move { one.store.reserve_due(10, now).await }, async move {
             if is_cancel {
-                let cancelled = other.store.cancel_execution(id, user_id(9), now).await;
+                let cancelled = other.store.cancel_execution(id, user_id(9), now, None).await;
                 assert_eq!(cancelled.expect("asked"), Some(CancelOutcome::Cancelled));
             } else {
                 other.hot.claim(claim).await.expect("asked").expect("nobody else wants it");
@@ -205,11 +205,12 @@ async fn one_of_two_cancels_ends_what_waits(db: TestDatabase) {
         let id = dispatched(&rivals).await;
         let (one, other) = rivals.sides();
         let now = rivals.bed.now();
-        let (first, second) =
-            at_once(turn, async move { one.store.cancel_execution(id, user_id(8), now).await }, async move {
-                other.store.cancel_execution(id, user_id(9), now).await
-            })
-            .await;
+        let (first, second) = at_once(
+            turn,
+            async move { one.store.cancel_execution(id, user_id(8), now, None).await },
+            async move { other.store.cancel_execution(id, user_id(9), now, None).await },
+        )
+        .await;
         let mut outcomes = [first, second].map(|outcome| outcome.expect("asked").expect("there"));
         outcomes.sort_by_key(|outcome| *outcome != CancelOutcome::Cancelled);
         assert_eq!(outcomes, [CancelOutcome::Cancelled, CancelOutcome::Already(Status::Cancelled)]);

@@ -1,11 +1,15 @@
-//! People: accounts, password hashes, and the rights that their roles give.
+//! People: accounts, password hashes, and the rights that their roles give. What administrators do to them is in [`admin`].
+
+pub mod admin;
 
 use crate::{
     Error, Reader, Tx, dialect,
     entities::{roles, user_roles, users},
+    memberships::rights_of,
 };
 use bifrost_domain::{
     ids::{OrganizationId, RoleId, UserId},
+    rights::Rights,
     user::{Email, User, UserType},
 };
 use chrono::{DateTime, Utc};
@@ -23,15 +27,6 @@ pub struct Credentials {
     pub user: User,
     /// PHC string; `None` for who cannot sign in with a password.
     pub password_hash: Option<SecretString>,
-}
-
-/// What a user's roles give.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rights {
-    /// Names of the active roles, sorted.
-    pub roles: Vec<String>,
-    /// Their permissions together.
-    pub permissions: BTreeSet<String>,
 }
 
 /// A role inside one organization, or (without one) for every organization.
@@ -69,6 +64,7 @@ impl TryFrom<users::Model> for User {
             is_registered: row.is_registered,
             epoch: row.epoch,
             last_login: row.last_login,
+            purge_at: row.purge_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
         })
@@ -90,34 +86,6 @@ async fn find_by_email<C: ConnectionTrait>(
 async fn has_people<C: ConnectionTrait>(connection: &C) -> Result<bool, Error> {
     let people = users::Entity::find().filter(users::Column::UserType.ne(UserType::System.as_str()));
     Ok(people.count(connection).await? > 0)
-}
-
-/// The roles of `user`: global ones and those of the own organization.
-pub(crate) async fn rights_of<C: ConnectionTrait>(connection: &C, user: &User) -> Result<Rights, Error> {
-    let held = user_roles::Entity::find()
-        .filter(user_roles::Column::UserId.eq(user.id.as_uuid()))
-        .all(connection)
-        .await?;
-    if held.is_empty() {
-        return Ok(Rights::default());
-    }
-    let rows = roles::Entity::find()
-        .filter(roles::Column::Id.is_in(held.into_iter().map(|row| row.role_id)))
-        .filter(roles::Column::IsActive.eq(true))
-        .all(connection)
-        .await?;
-    let home = user.organization_id.map(OrganizationId::as_uuid);
-    let mut rights = Rights::default();
-    for row in rows.into_iter().filter(|row| row.organization_id.is_none() || row.organization_id == home) {
-        let permissions: BTreeSet<String> = serde_json::from_value(row.permissions).map_err(|error| {
-            Error::Inconsistent { table: "roles", column: "permissions", reason: error.to_string() }
-        })?;
-        rights.permissions.extend(permissions);
-        rights.roles.push(row.name);
-    }
-    rights.roles.sort_unstable();
-    rights.roles.dedup();
-    Ok(rights)
 }
 
 impl Reader {
@@ -146,7 +114,7 @@ impl Reader {
         has_people(self.db.reader()).await
     }
 
-    /// What a user's roles give now.
+    /// What a user holds now.
     ///
     /// # Errors
     /// Away.
@@ -204,6 +172,7 @@ impl Tx {
             mfa_enabled: Set(false),
             epoch: Set(user.epoch),
             last_login: Set(user.last_login),
+            purge_at: Set(user.purge_at),
             created_at: Set(user.created_at),
             updated_at: Set(user.updated_at),
         }
@@ -212,7 +181,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Turns a stub into a registered user. Guarded: tells whether it was a stub still.
+    /// Turns the stub of somebody of an organization into a registered user: an administrator's is nobody's to claim by its address. Guarded:
+    /// tells whether it was a stub still.
     ///
     /// # Errors
     /// Away.
@@ -226,7 +196,7 @@ impl Tx {
         let changed = dialect::execute_in(
             &self.inner,
             "UPDATE users SET is_registered = TRUE, name = COALESCE($2, name), password_hash = $3, updated_at = $4 \
-             WHERE id = $1 AND is_registered = FALSE AND is_active = TRUE",
+             WHERE id = $1 AND is_registered = FALSE AND is_active = TRUE AND is_superuser = FALSE AND user_type = 'ORG'",
             [
                 id.as_uuid().into(),
                 name.into(),

@@ -1,0 +1,134 @@
+//! Keys of people, and of workflow endpoints.
+
+use super::{NOWHERE, ask, text};
+use crate::support::Server;
+use axum::http::{Method, StatusCode};
+use bifrost_domain::rights::MembershipRole;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_key_is_its_person_but_not_the_account() {
+    let server = Server::start().await;
+    let (admin, _) = server.admin().await;
+    let (home, other) =
+        (server.organization(&admin, "Home").await, server.organization(&admin, "Other").await);
+    let ann = server.person("ann@home.example", &home).await;
+    let made = server.post("/api/sdk/keys", &ann, json!({"name": "laptop"})).await;
+    assert_eq!(
+        (made.status, made.header("cache-control")),
+        (StatusCode::CREATED, "no-store"),
+        "{}",
+        made.text
+    );
+    let made = made.json();
+    let secret = text(&made, "key");
+    assert_eq!(
+        made,
+        json!({
+            "id": made["id"], "key": secret, "name": "laptop", "prefix": &secret[..13], "organization_id": home,
+            "created_at": "2026-11-20T12:00:00Z", "expires_at": null, "last_used_at": null,
+        })
+    );
+    let me = server.get("/auth/me", &secret).await.json();
+    assert_eq!((&me["email"], &me["current_organization_id"]), (&json!("ann@home.example"), &json!(home)));
+    assert_eq!(server.get("/api/workflows", &secret).await.status, StatusCode::OK);
+    let not_allowed = (403, "permission_missing".to_owned());
+    for (method, path) in [
+        (Method::GET, "/api/sdk/keys"),
+        (Method::POST, "/api/sdk/keys"),
+        (Method::POST, "/auth/logout"),
+        (Method::POST, "/auth/device/lookup"),
+        (Method::POST, "/auth/device/authorize"),
+    ] {
+        let body = (method == Method::POST).then(|| json!({}));
+        assert_eq!(ask(&server, &secret, method, path, body).await.problem(), not_allowed, "{path}");
+    }
+    let ticket = ask(&server, &secret, Method::POST, "/api/live/ticket", None).await;
+    assert_eq!(ticket.problem(), (403, "key_not_allowed".to_owned()));
+    let bearer = format!("Bearer {secret}");
+    for (named, status) in [(home.as_str(), 200), (other.as_str(), 403), (NOWHERE, 403)] {
+        let headers = [("authorization", bearer.as_str()), ("x-organization-id", named)];
+        assert_eq!(
+            server.ask(Method::GET, "/auth/me", &headers, None).await.status.as_u16(),
+            status,
+            "{named}"
+        );
+    }
+
+    let listed = server.get("/api/sdk/keys", &ann).await;
+    assert!(!listed.text.contains(&secret), "shown once");
+    let owner = server.ranked("owner@home.example", &home, MembershipRole::Owner).await;
+    assert_eq!(server.get("/api/sdk/keys", &owner).await.json(), json!([]), "those of others are theirs");
+    let path = format!("/api/sdk/keys/{}", text(&made, "id"));
+    assert_eq!(ask(&server, &owner, Method::DELETE, &path, None).await.problem().0, 404);
+    assert_eq!(ask(&server, &ann, Method::DELETE, &path, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(server.get("/auth/me", &secret).await.problem(), (401, "key_invalid".to_owned()));
+    server.until_audited("sdk_key.create", 1).await;
+    server.until_audited("sdk_key.revoke", 1).await;
+
+    // A platform admin's key acts where it was made.
+    let headers = [("authorization", &*format!("Bearer {admin}")), ("x-organization-id", home.as_str())];
+    let narrow = server.ask(Method::POST, "/api/sdk/keys", &headers, None).await.json();
+    let me = server.get("/auth/me", &text(&narrow, "key")).await.json();
+    assert_eq!((&me["is_superuser"], &me["current_organization_id"]), (&json!(true), &json!(home)));
+}
+
+#[tokio::test]
+async fn a_key_ends_with_its_person() {
+    let server = Server::start().await;
+    let (admin, _) = server.admin().await;
+    let home = server.organization(&admin, "Home").await;
+    let ann = server.person("ann@home.example", &home).await;
+    let secret = text(&server.post("/api/sdk/keys", &ann, json!({})).await.json(), "key");
+    assert_eq!(server.get("/auth/me", &secret).await.status, StatusCode::OK);
+    server.suspend("ann@home.example").await;
+    server.clock.advance(chrono::Duration::seconds(1));
+    assert_eq!(server.get("/auth/me", &secret).await.problem(), (401, "key_invalid".to_owned()));
+}
+
+#[tokio::test]
+async fn a_workflow_key_through_its_life() {
+    let server = Server::start().await;
+    let (admin, _) = server.admin().await;
+    let (home, other) =
+        (server.organization(&admin, "Home").await, server.organization(&admin, "Other").await);
+    let owner = server.ranked("owner@home.example", &home, MembershipRole::Owner).await;
+    let stranger = server.ranked("owner@other.example", &other, MembershipRole::Owner).await;
+    let made = server.post("/api/workflow-keys", &owner, json!({"name": "webhook"})).await;
+    assert_eq!(
+        (made.status, made.header("cache-control")),
+        (StatusCode::CREATED, "no-store"),
+        "{}",
+        made.text
+    );
+    let made = made.json();
+    let secret = text(&made, "key");
+    assert_eq!(
+        (&made["workflow_name"], &made["organization_id"], &made["name"]),
+        (&Value::Null, &json!(home), &json!("webhook"))
+    );
+    assert!(secret.starts_with("bfwk_"), "{secret}");
+    assert_eq!(server.get("/auth/me", &secret).await.problem().0, 401, "it says not who calls");
+    let listed = server.get("/api/workflow-keys", &owner).await;
+    assert!(!listed.text.contains(&secret), "shown once");
+    assert_eq!(listed.json().as_array().map(Vec::len), Some(1));
+    assert_eq!(server.get("/api/workflow-keys", &stranger).await.json(), json!([]));
+    for (body, path) in [
+        (json!({"workflow_name": "no_such"}), "workflow_name"),
+        (json!({"name": " "}), "name"),
+        (json!({"expires_at": "2020-01-01T00:00:00Z"}), "expires_at"),
+    ] {
+        let reply = server.post("/api/workflow-keys", &owner, body).await;
+        assert_eq!((reply.problem().0, reply.fields()[0].0.as_str()), (422, path));
+    }
+    // Without an organization it is the platform's, and seen by platform admins alone.
+    let global = server.post("/api/workflow-keys", &admin, json!({})).await.json();
+    assert_eq!(global["organization_id"], Value::Null);
+    assert_eq!(server.get("/api/workflow-keys", &owner).await.json().as_array().map(Vec::len), Some(1));
+    let path = format!("/api/workflow-keys/{}", text(&global, "id"));
+    assert_eq!(ask(&server, &owner, Method::DELETE, &path, None).await.problem().0, 404);
+    let path = format!("/api/workflow-keys/{}", text(&made, "id"));
+    assert_eq!(ask(&server, &stranger, Method::DELETE, &path, None).await.problem().0, 404);
+    assert_eq!(ask(&server, &owner, Method::DELETE, &path, None).await.status, StatusCode::NO_CONTENT);
+    server.until_audited("workflow_key.revoke", 1).await;
+}

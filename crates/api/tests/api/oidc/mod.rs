@@ -1,0 +1,112 @@
+//! Sign-in with identity providers: against `oidc-provider`, a real one, and against a stand-in that can lie.
+
+mod admin;
+mod forged;
+mod people;
+mod real;
+mod real_provider;
+mod sign_in;
+mod stand_in;
+
+use crate::support::{Reply, Server};
+use axum::http::{Method, StatusCode};
+use bifrost_domain::{
+    policy::{Caller, actions::ReadAudit, authorize},
+    user::Email,
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A browser's part in a sign-in that was begun.
+struct Begun {
+    url: url::Url,
+    state: String,
+    nonce: String,
+    /// The cookie, as a header.
+    cookie: String,
+}
+
+impl Begun {
+    fn of(reply: &Reply) -> Self {
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
+        let url: url::Url =
+            reply.json()["authorization_url"].as_str().expect("a URL").parse().expect("a URL");
+        let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
+        assert_eq!(query["state"], reply.json()["state"]);
+        assert_eq!(
+            (query["response_type"].as_str(), query["code_challenge_method"].as_str()),
+            ("code", "S256")
+        );
+        let (secret, attributes) = reply.cookie("oauth_binding");
+        assert_eq!(attributes, "Path=/auth/oauth; Max-Age=600; SameSite=Lax; HttpOnly");
+        Self {
+            state: query["state"].clone(),
+            nonce: query["nonce"].clone(),
+            cookie: format!("oauth_binding={secret}"),
+            url,
+        }
+    }
+}
+
+impl Server {
+    /// Makes a provider; `change` is merged into the request, its `rules` one by one.
+    async fn provider(&self, admin: &str, issuer: &str, change: Value) -> Value {
+        let mut body = json!({
+            "name": "stand-in", "display_name": "Stand-in", "kind": "generic", "issuer": issuer, "client_id": "client",
+            "client_secret": "a secret",
+            "rules": {"accept_bearer": true, "bearer_audience": "api://bifrost"}
+        });
+        for (name, value) in change.as_object().expect("an object") {
+            if name == "rules" {
+                for (name, value) in value.as_object().expect("an object") {
+                    body["rules"][name] = value.clone();
+                }
+            } else {
+                body[name] = value.clone();
+            }
+        }
+        let reply = self.post("/api/identity-providers", admin, body).await;
+        assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
+        reply.json()
+    }
+
+    async fn begin(&self, provider: &str) -> Begun {
+        Begun::of(&self.ask(Method::GET, &format!("/auth/oauth/init/{provider}"), &[], None).await)
+    }
+
+    /// Comes back from the provider.
+    async fn finish(&self, cookie: &str, code: &str, state: &str) -> Reply {
+        let body = json!({"code": code, "state": state});
+        self.ask(Method::POST, "/auth/oauth/callback", &[("cookie", cookie)], Some(body)).await
+    }
+
+    async fn exchange(&self, token: &str) -> Reply {
+        let form = serde_urlencoded::to_string([
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", token),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ])
+        .expect("a form");
+        self.form("/auth/token", form).await
+    }
+
+    async fn form(&self, path: &str, form: String) -> Reply {
+        let request = axum::http::Request::post(path)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.into())
+            .expect("a request");
+        self.send(request).await
+    }
+
+    /// The newest lines of the audit log: action, outcome, detail.
+    async fn audit(&self, limit: u64) -> Vec<(String, String, Value)> {
+        let reader = self.store.reader();
+        let email: Email = "admin@localhost".parse().expect("an address");
+        let admin = reader.find_credentials(&email).await.expect("reads").expect("the administrator").user;
+        let rights = Arc::new(reader.find_rights(&admin).await.expect("reads"));
+        let caller = Caller::of_user(&admin, &rights, None, None).expect("a caller");
+        let permit = authorize::<ReadAudit>(&caller).expect("may");
+        let lines = reader.list_audit(&permit, None, limit).await.expect("reads");
+        lines.into_iter().map(|line| (line.action, line.outcome, line.detail.unwrap_or_default())).collect()
+    }
+}

@@ -1,0 +1,113 @@
+//! Lines of the audit log: every change has a name on it, and they are written in the transaction of the change.
+//!
+//! How to add one: `self.scribe.line("thing.verb", caller, client)` in the command, what it is about with `about`, what changed with
+//! [`changes`], and `tx.insert_audit(…)` before the commit. Secrets are shown as [`MASK`] on both sides.
+
+use crate::auth::Client;
+use bifrost_domain::{
+    clock::{SharedClock, SharedIds},
+    ids::{AuditId, OrganizationId},
+    policy::Caller,
+};
+use bifrost_storage::audit::{Entry, Outcome};
+use serde_json::{Map, Value, json};
+use std::fmt::{self, Display};
+
+/// Stands for a secret.
+pub const MASK: &str = "[SECRET]";
+
+/// Begins lines of the audit log.
+#[derive(Clone)]
+pub struct Scribe {
+    clock: SharedClock,
+    ids: SharedIds,
+}
+
+impl fmt::Debug for Scribe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scribe").finish_non_exhaustive()
+    }
+}
+
+impl Scribe {
+    /// A scribe with a clock and a generator of ids.
+    #[must_use]
+    pub const fn new(clock: SharedClock, ids: SharedIds) -> Self {
+        Self { clock, ids }
+    }
+
+    /// A line about what `caller` did, in the scope he acts in; `action` is `<resource>.<verb>`.
+    #[must_use]
+    pub fn line(&self, action: &'static str, caller: &Caller, client: &Client) -> Entry {
+        Entry {
+            organization_id: caller.scope.organization(),
+            actor_id: Some(caller.user_id),
+            actor_email: Some(caller.email.clone()),
+            actor_name: Some(caller.name.clone()),
+            application_id: caller.application_id,
+            on_behalf_of: caller.on_behalf_of,
+            ..self.nobodys(action, client)
+        }
+    }
+
+    /// A line about what somebody unknown did.
+    #[must_use]
+    pub fn nobodys(&self, action: &'static str, client: &Client) -> Entry {
+        Entry {
+            id: AuditId::from_uuid(self.ids.next()),
+            at: self.clock.now(),
+            organization_id: None,
+            actor_id: None,
+            actor_email: None,
+            actor_name: None,
+            application_id: None,
+            on_behalf_of: None,
+            action,
+            resource_type: action.split('.').next().unwrap_or(action),
+            resource_id: None,
+            outcome: Outcome::Success,
+            changes: None,
+            detail: None,
+            request_id: client.request_id.clone(),
+            ip_address: client.ip.map(|ip| ip.to_string()),
+        }
+    }
+}
+
+/// Says what a line is about.
+pub trait About {
+    /// The object, and the organization that it belongs to (none: it is the provider's).
+    #[must_use]
+    fn about(self, id: impl Display, organization: Option<OrganizationId>) -> Self;
+}
+
+impl About for Entry {
+    fn about(mut self, id: impl Display, organization: Option<OrganizationId>) -> Self {
+        self.resource_id = Some(id.to_string());
+        self.organization_id = organization;
+        self
+    }
+}
+
+/// What a change changed: `{field: {"old": …, "new": …}}` of the fields that differ; `None` when none does.
+#[must_use]
+pub fn changes<'a>(fields: impl IntoIterator<Item = (&'a str, Value, Value)>) -> Option<Value> {
+    let differing: Map<String, Value> = fields
+        .into_iter()
+        .filter(|(_, old, new)| old != new)
+        .map(|(name, old, new)| (name.to_owned(), json!({"old": old, "new": new})))
+        .collect();
+    (!differing.is_empty()).then_some(Value::Object(differing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_a_change() {
+        let found = changes([("name", json!("a"), json!("b")), ("is_active", json!(true), json!(true))]);
+        assert_eq!(found, Some(json!({"name": {"old": "a", "new": "b"}})));
+        assert_eq!(changes([("name", json!(1), json!(1))]), None);
+    }
+}

@@ -1,0 +1,172 @@
+//! Setting up a factor: a secret first, which counts for nothing until a code has shown that it arrived.
+
+use super::{Mfa, challenge::MAX_TRIES, codes, place, too_often, totp, wrong_code};
+use crate::auth::{Client, TokenPair, mfa::codes::Code, tokens::invalid};
+use bifrost_domain::{
+    error::{Error, Result},
+    ids::SessionId,
+    rights::Rights,
+    user::User,
+};
+use bifrost_storage::audit::Outcome;
+use secrecy::SecretString;
+use std::fmt;
+use uuid::Uuid;
+
+/// Who sets a factor up.
+#[derive(Debug)]
+pub struct Subject {
+    user: User,
+    rights: Rights,
+    by: By,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum By {
+    /// Somebody signed in; the development bypass has no session.
+    Session(Option<SessionId>),
+    /// Somebody whose sign-in waits for it.
+    Challenge(Uuid),
+}
+
+/// A secret that is to be brought into an authenticator.
+pub struct Enrolment {
+    /// The secret, as people type it.
+    pub secret: SecretString,
+    /// The `otpauth` URI.
+    pub provisioning_uri: SecretString,
+    /// The same as a picture: a `data:` URI.
+    pub qr_code_uri: SecretString,
+    /// Who issues the codes.
+    pub issuer: &'static str,
+    /// Whom they are for.
+    pub account_name: String,
+}
+
+impl fmt::Debug for Enrolment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enrolment").field("account_name", &self.account_name).finish_non_exhaustive()
+    }
+}
+
+/// A factor that is asked for from now on.
+pub struct Enrolled {
+    /// Shown once.
+    pub recovery_codes: Vec<String>,
+    /// The session goes on, or begins, with it.
+    pub pair: TokenPair,
+}
+
+impl fmt::Debug for Enrolled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enrolled").finish_non_exhaustive()
+    }
+}
+
+fn already() -> Error {
+    Error::conflict("a second factor is set up already; remove it first").with_code("mfa_enrolled")
+}
+
+impl Mfa {
+    /// Somebody signed in.
+    ///
+    /// # Errors
+    /// Unavailable when the store is away.
+    pub async fn signed_in(&self, user: User, session: Option<SessionId>) -> Result<Subject> {
+        let rights = self.auth.reader.find_rights(&user).await?;
+        Ok(Subject { user, rights, by: By::Session(session) })
+    }
+
+    /// Somebody whose sign-in waits for a factor.
+    ///
+    /// # Errors
+    /// Unauthenticated when the token does not hold.
+    pub async fn waiting(&self, token: &str) -> Result<Subject> {
+        let (claims, user, rights) = self.challenged(token).await?;
+        Ok(Subject { user, rights, by: By::Challenge(claims.jti) })
+    }
+
+    /// A new secret, in place of one that was not confirmed.
+    ///
+    /// # Errors
+    /// Conflict when a factor is enrolled; unauthenticated when the challenge has ended.
+    pub async fn set_up(&self, subject: &Subject, client: &Client) -> Result<Enrolment> {
+        let user = &subject.user;
+        let secret: [u8; totp::SECRET_BYTES] = rand::random();
+        let sealed = self.cipher.seal(&place(user.id), &secret).map_err(Error::internal)?;
+        let uri = totp::provisioning_uri(&secret, &user.email);
+        let qr_code_uri = totp::qr_code_uri(&uri)?;
+        let now = self.auth.clock.now();
+        let tx = self.auth.store.db().begin().await?;
+        if let By::Challenge(id) = subject.by
+            && !tx.is_challenge_open(id, user.id, MAX_TRIES, now).await?
+        {
+            return Err(invalid());
+        }
+        if !tx.put_factor(user.id, sealed, self.cipher.key_id(), now).await? {
+            return Err(already());
+        }
+        tx.insert_audit(self.entry("mfa.setup", Outcome::Success, user, client)).await?;
+        tx.commit().await?;
+        Ok(Enrolment {
+            secret: totp::spelled(&secret).into(),
+            provisioning_uri: uri.into(),
+            qr_code_uri: qr_code_uri.into(),
+            issuer: totp::ISSUER,
+            account_name: user.email.clone(),
+        })
+    }
+
+    /// Enrols: the first code was right. Answers with recovery codes, and the pair that the session goes on with.
+    ///
+    /// # Errors
+    /// Bad request when the code is not right or nothing was set up; conflict when a factor is enrolled; too many after ten wrong codes;
+    /// unauthenticated when the challenge has ended.
+    pub async fn confirm(&self, subject: Subject, code: &str, client: &Client) -> Result<Enrolled> {
+        let code = Code::read(code)?;
+        let Subject { user, rights, by } = subject;
+        let now = self.auth.clock.now();
+        let tx = self.auth.store.db().begin().await?;
+        if let By::Challenge(id) = by
+            && !tx.try_challenge(id, user.id, MAX_TRIES, now).await?
+        {
+            return Err(invalid());
+        }
+        let may_try = tx.try_factor(user.id, super::LIMIT, now).await?;
+        let factor = tx.find_factor(user.id).await?.ok_or_else(super::not_enrolled)?;
+        if factor.confirmed_at.is_some() {
+            return Err(already());
+        }
+        if !may_try {
+            return Err(too_often());
+        }
+        let step = match &code {
+            Code::OneTime(code) => {
+                totp::find_step(&self.open(user.id, &factor)?, code, factor.last_step, now)?
+            }
+            Code::Recovery(_) | Code::Nonsense => None,
+        };
+        let Some(step) = step else {
+            self.note_wrong(tx, &user, "mfa.enrol", client).await?;
+            return Err(wrong_code());
+        };
+        if !tx.confirm_factor(user.id, step, now).await? {
+            return Err(already());
+        }
+        let (recovery_codes, hashes) = codes::recovery_codes();
+        tx.replace_recovery_codes(user.id, hashes, now).await?;
+        tx.insert_audit(self.entry("mfa.enrol", Outcome::Success, &user, client)).await?;
+        let pair = match by {
+            By::Session(Some(id)) => self.auth.renew_session(&tx, id).await?,
+            By::Session(None) => self.auth.open_session(&tx, user, rights, None, client).await?,
+            By::Challenge(id) => {
+                if !tx.use_challenge(id, now).await? {
+                    return Err(invalid());
+                }
+                self.auth.open_session(&tx, user, rights, None, client).await?
+            }
+        };
+        tx.commit().await?;
+        Ok(Enrolled { recovery_codes, pair })
+    }
+}

@@ -1,0 +1,450 @@
+//! Roles: what they permit, who has them, which forms they open.
+//!
+//! Nobody gives what he does not have: neither into a role nor with one. A role of an organization is for its members; one without an
+//! organization is the platform's, and platform admins' alone to see and to give.
+
+use crate::{
+    audit::{About, Scribe, changes},
+    auth::Client,
+    users,
+};
+use bifrost_domain::{
+    clock::{SharedClock, SharedIds},
+    error::{Error, Field, Result},
+    ids::{FormId, OrganizationId, RoleId, UserId},
+    policy::{
+        Caller, Permit, SUPERUSER_REQUIRED,
+        actions::{ReadRoles, WriteRoles, is_grantable},
+        may_grant,
+    },
+    scope::Scope,
+};
+use bifrost_storage::{Error as StoreError, Reader, Store, Tx, audit::Entry, roles::Role};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+const MAX_NAME: usize = 100;
+const MAX_DESCRIPTION: usize = 1_000;
+const MAX_PERMISSIONS: usize = 200;
+/// People or forms in one request.
+pub const MAX_IDS: usize = 1_000;
+
+/// What a role is made of.
+#[derive(Debug, Clone)]
+pub struct NewRole {
+    /// 1 to 100 characters.
+    pub name: String,
+    /// At most 1000 characters.
+    pub description: Option<String>,
+    /// Where it holds; without one in the caller's scope.
+    pub organization_id: Option<OrganizationId>,
+    /// At most 200.
+    pub permissions: Vec<String>,
+}
+
+/// A change: `None` leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+pub struct RolePatch {
+    /// New name.
+    pub name: Option<String>,
+    /// New description, or none.
+    pub description: Option<Option<String>>,
+    /// All permissions from now on.
+    pub permissions: Option<Vec<String>>,
+    /// Whether it gives anything.
+    pub is_active: Option<bool>,
+}
+
+/// The commands over roles. Cheap to clone.
+#[derive(Clone)]
+pub struct Roles {
+    store: Store,
+    reader: Reader,
+    clock: SharedClock,
+    ids: SharedIds,
+    scribe: Scribe,
+}
+
+impl std::fmt::Debug for Roles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Roles").finish_non_exhaustive()
+    }
+}
+
+impl Roles {
+    /// The commands over a store.
+    #[must_use]
+    pub fn new(store: Store, clock: SharedClock, ids: SharedIds) -> Self {
+        Self { reader: store.reader(), store, scribe: Scribe::new(clock.clone(), ids.clone()), clock, ids }
+    }
+
+    /// A page of roles, oldest first: at most `limit`, and whether there are more. A platform admin who acts in an organization sees its
+    /// roles unless `place` says otherwise.
+    ///
+    /// # Errors
+    /// Unavailable when the store is away.
+    pub async fn list(
+        &self,
+        permit: &Permit<ReadRoles>,
+        place: Option<Scope>,
+        after: Option<RoleId>,
+        limit: u32,
+    ) -> Result<(Vec<Role>, bool)> {
+        let place = place.or_else(|| permit.scope().organization().map(Scope::Organization));
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut found = self.reader.list_roles(permit, place, after, limit as u64 + 1).await?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        Ok((found, more))
+    }
+
+    /// A role.
+    ///
+    /// # Errors
+    /// Not found.
+    pub async fn get(&self, permit: &Permit<ReadRoles>, id: RoleId) -> Result<Role> {
+        self.reader.find_role(permit, id).await?.ok_or_else(not_found)
+    }
+
+    /// A page of those who have a role, by id.
+    ///
+    /// # Errors
+    /// Not found.
+    pub async fn users_of(
+        &self,
+        permit: &Permit<ReadRoles>,
+        id: RoleId,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<(Vec<UserId>, bool)> {
+        let role = self.get(permit, id).await?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut found = self.reader.list_role_users(&role, after, limit as u64 + 1).await?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        Ok((found, more))
+    }
+
+    /// A page of the forms that a role opens, by id.
+    ///
+    /// # Errors
+    /// Not found.
+    pub async fn forms_of(
+        &self,
+        permit: &Permit<ReadRoles>,
+        id: RoleId,
+        after: Option<FormId>,
+        limit: u32,
+    ) -> Result<(Vec<FormId>, bool)> {
+        let role = self.get(permit, id).await?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut found = self.reader.list_role_forms(&role, after, limit as u64 + 1).await?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        Ok((found, more))
+    }
+
+    /// Makes a role.
+    ///
+    /// # Errors
+    /// Invalid fields; forbidden when it would give what the caller does not have, or be the platform's; not found when the organization is
+    /// another one; conflict when the name is taken.
+    pub async fn create(&self, permit: &Permit<WriteRoles>, new: NewRole, client: &Client) -> Result<Role> {
+        let mut fields = Vec::new();
+        let name = checked_name(&new.name, &mut fields);
+        let description = checked_description(new.description, &mut fields);
+        let permissions = checked_permissions(new.permissions, &mut fields);
+        refuse(fields)?;
+        let organization_id = place_of(permit, new.organization_id)?;
+        check_grant(permit.caller(), &permissions)?;
+        let now = self.clock.now();
+        let role = Role {
+            id: RoleId::from_uuid(self.ids.next()),
+            organization_id,
+            name,
+            description,
+            permissions,
+            is_active: true,
+            created_by: Some(permit.user_id()),
+            created_at: now,
+            updated_at: now,
+        };
+        let tx = self.store.db().begin().await?;
+        if let Some(id) = organization_id
+            && tx.find_organization(id).await?.is_none()
+        {
+            return Err(Error::invalid("organization_id", "value", "names no organization"));
+        }
+        tx.add_role(permit, &role).await.map_err(name_taken)?;
+        let mut entry = self.entry("role.create", permit, &role, client);
+        entry.changes = changes(described(&role).map(|(name, new)| (name, Value::Null, new)));
+        tx.insert_audit(entry).await?;
+        tx.commit().await?;
+        Ok(role)
+    }
+
+    /// Changes a role: who has it has what it permits then.
+    ///
+    /// # Errors
+    /// Not found; invalid fields; forbidden when it would give what the caller does not have; conflict when the name is taken.
+    pub async fn update(
+        &self,
+        permit: &Permit<WriteRoles>,
+        id: RoleId,
+        patch: RolePatch,
+        client: &Client,
+    ) -> Result<Role> {
+        let mut fields = Vec::new();
+        let name = patch.name.map(|name| checked_name(&name, &mut fields));
+        let description = patch.description.map(|text| checked_description(text, &mut fields));
+        let permissions = patch.permissions.map(|list| checked_permissions(list, &mut fields));
+        refuse(fields)?;
+        let tx = self.store.db().begin().await?;
+        let before = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
+        let after = Role {
+            name: name.unwrap_or_else(|| before.name.clone()),
+            description: description.unwrap_or_else(|| before.description.clone()),
+            permissions: permissions.unwrap_or_else(|| before.permissions.clone()),
+            is_active: patch.is_active.unwrap_or(before.is_active),
+            updated_at: self.clock.now(),
+            ..before.clone()
+        };
+        // One that gave nothing gives all of it when it is active again.
+        let given = if before.is_active { before.permissions.clone() } else { BTreeSet::new() };
+        if after.is_active {
+            check_grant(permit.caller(), after.permissions.difference(&given))?;
+        } else {
+            check_grant(permit.caller(), after.permissions.difference(&before.permissions))?;
+        }
+        let pairs = described(&before).into_iter().zip(described(&after));
+        let Some(changes) = changes(pairs.map(|((name, old), (_, new))| (name, old, new))) else {
+            return Ok(before);
+        };
+        tx.update_role(permit, &after).await.map_err(name_taken)?;
+        let mut entry = self.entry("role.update", permit, &after, client);
+        entry.changes = Some(changes);
+        tx.insert_audit(entry).await?;
+        tx.commit().await?;
+        Ok(after)
+    }
+
+    /// Deletes a role: nobody has it any more.
+    ///
+    /// # Errors
+    /// Not found.
+    pub async fn delete(&self, permit: &Permit<WriteRoles>, id: RoleId, client: &Client) -> Result<()> {
+        let tx = self.store.db().begin().await?;
+        let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
+        tx.delete_role(permit, &role).await?;
+        let mut entry = self.entry("role.delete", permit, &role, client);
+        entry.changes = changes(described(&role).map(|(name, old)| (name, old, Value::Null)));
+        tx.insert_audit(entry).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Gives a role to people; who has it keeps it.
+    ///
+    /// # Errors
+    /// Not found, also when one of the people is no member of the role's organization; invalid when the list is empty or too long; forbidden
+    /// when the role permits what the caller may not.
+    pub async fn give(
+        &self,
+        permit: &Permit<WriteRoles>,
+        id: RoleId,
+        users: Vec<UserId>,
+        client: &Client,
+    ) -> Result<()> {
+        let users: BTreeSet<UserId> = checked_ids("user_ids", users)?;
+        let tx = self.store.db().begin().await?;
+        // Who is about to leave the organization either has left, or takes the role along and loses it.
+        tx.lock_tree().await?;
+        let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
+        check_grant(permit.caller(), &role.permissions)?;
+        if !tx.may_all_have_role(role.organization_id, &users).await? {
+            return Err(users::not_found());
+        }
+        tx.give_role(permit, id, &users, self.clock.now()).await.map_err(gone("user"))?;
+        let mut entry = self.entry("role.give", permit, &role, client);
+        entry.detail = Some(json!({ "user_ids": users }));
+        self.commit_audited(tx, entry).await
+    }
+
+    /// Takes a role from somebody.
+    ///
+    /// # Errors
+    /// Not found, also when he does not have it.
+    pub async fn take(
+        &self,
+        permit: &Permit<WriteRoles>,
+        id: RoleId,
+        user: UserId,
+        client: &Client,
+    ) -> Result<()> {
+        let tx = self.store.db().begin().await?;
+        let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
+        if !tx.take_role(user, id).await? {
+            return Err(users::not_found());
+        }
+        let mut entry = self.entry("role.take", permit, &role, client);
+        entry.detail = Some(json!({ "user_ids": [user] }));
+        self.commit_audited(tx, entry).await
+    }
+
+    /// Has a role open forms: those of its organization; a platform admin may add global ones.
+    ///
+    /// # Errors
+    /// Not found, also when one of the forms is another organization's; invalid when the list is empty or too long.
+    pub async fn open(
+        &self,
+        permit: &Permit<WriteRoles>,
+        id: RoleId,
+        forms: Vec<FormId>,
+        client: &Client,
+    ) -> Result<()> {
+        let forms: BTreeSet<FormId> = checked_ids("form_ids", forms)?;
+        let tx = self.store.db().begin().await?;
+        let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
+        let with_global = permit.caller().is_platform_admin;
+        if !tx.may_role_open_all(role.organization_id, with_global, &forms).await? {
+            return Err(Error::not_found("form"));
+        }
+        tx.open_forms(permit, id, &forms, self.clock.now()).await.map_err(gone("form"))?;
+        let mut entry = self.entry("role.open", permit, &role, client);
+        entry.detail = Some(json!({ "form_ids": forms }));
+        self.commit_audited(tx, entry).await
+    }
+
+    /// Closes a form to a role.
+    ///
+    /// # Errors
+    /// Not found, also when the role does not open it.
+    pub async fn close(
+        &self,
+        permit: &Permit<WriteRoles>,
+        id: RoleId,
+        form: FormId,
+        client: &Client,
+    ) -> Result<()> {
+        let tx = self.store.db().begin().await?;
+        let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
+        if !tx.close_form(permit, id, form).await? {
+            return Err(Error::not_found("form"));
+        }
+        let mut entry = self.entry("role.close", permit, &role, client);
+        entry.detail = Some(json!({ "form_ids": [form] }));
+        self.commit_audited(tx, entry).await
+    }
+
+    async fn commit_audited(&self, tx: Tx, entry: Entry) -> Result<()> {
+        tx.insert_audit(entry).await?;
+        Ok(tx.commit().await?)
+    }
+
+    fn entry(
+        &self,
+        action: &'static str,
+        permit: &Permit<WriteRoles>,
+        role: &Role,
+        client: &Client,
+    ) -> Entry {
+        self.scribe.line(action, permit.caller(), client).about(role.id, role.organization_id)
+    }
+}
+
+/// Where a new role holds.
+fn place_of(permit: &Permit<WriteRoles>, asked: Option<OrganizationId>) -> Result<Option<OrganizationId>> {
+    let place = permit.scope().organization();
+    if permit.caller().is_platform_admin {
+        return Ok(asked.or(place));
+    }
+    match (asked, place) {
+        (Some(asked), Some(place)) if asked != place => Err(Error::not_found("organization")),
+        (_, Some(place)) => Ok(Some(place)),
+        (_, None) => Err(Error::forbidden(SUPERUSER_REQUIRED).with_code("permission_missing")),
+    }
+}
+
+fn check_grant<'a>(caller: &Caller, permissions: impl IntoIterator<Item = &'a String>) -> Result<()> {
+    match permissions.into_iter().find(|permission| !may_grant(caller, permission)) {
+        None => Ok(()),
+        Some(permission) => Err(Error::forbidden(format!(
+            "you cannot give `{permission}`: you do not have it yourself in this organization"
+        ))
+        .with_code("not_grantable")),
+    }
+}
+
+/// What the audit log shows of a role.
+fn described(role: &Role) -> [(&'static str, Value); 4] {
+    [
+        ("name", role.name.as_str().into()),
+        ("description", role.description.clone().into()),
+        ("permissions", json!(role.permissions)),
+        ("is_active", role.is_active.into()),
+    ]
+}
+
+fn not_found() -> Error {
+    Error::not_found("role")
+}
+
+fn name_taken(error: StoreError) -> Error {
+    match error {
+        StoreError::Duplicate(_) => Error::conflict("the organization has a role of this name already")
+            .with_code("role_exists")
+            .with_source(error),
+        other => other.into(),
+    }
+}
+
+/// What a role hangs on went away meanwhile.
+fn gone(what: &'static str) -> impl Fn(StoreError) -> Error {
+    move |error| match error {
+        StoreError::Reference(_) => Error::not_found(what).with_source(error),
+        other => other.into(),
+    }
+}
+
+fn refuse(fields: Vec<Field>) -> Result<()> {
+    if fields.is_empty() { Ok(()) } else { Err(Error::invalid_fields(fields)) }
+}
+
+fn checked_name(name: &str, fields: &mut Vec<Field>) -> String {
+    let name = name.trim();
+    if !(1..=MAX_NAME).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+        let message = format!("must have 1 to {MAX_NAME} characters and no control characters");
+        fields.push(Field { path: "name".to_owned(), code: "length".into(), message });
+    }
+    name.to_owned()
+}
+
+fn checked_description(text: Option<String>, fields: &mut Vec<Field>) -> Option<String> {
+    let text = text?;
+    if text.chars().count() > MAX_DESCRIPTION || text.contains('\0') {
+        let message = format!("must have at most {MAX_DESCRIPTION} characters and no NUL");
+        fields.push(Field { path: "description".to_owned(), code: "too_long".into(), message });
+    }
+    Some(text)
+}
+
+fn checked_permissions(list: Vec<String>, fields: &mut Vec<Field>) -> BTreeSet<String> {
+    if list.len() > MAX_PERMISSIONS {
+        let message = format!("must be at most {MAX_PERMISSIONS}");
+        fields.push(Field { path: "permissions".to_owned(), code: "too_long".into(), message });
+        return BTreeSet::new();
+    }
+    for (index, permission) in list.iter().enumerate() {
+        if !is_grantable(permission) {
+            let message = "is not a permission that a role can carry; see docs/policy.md".to_owned();
+            fields.push(Field { path: format!("permissions[{index}]"), code: "value".into(), message });
+        }
+    }
+    list.into_iter().collect()
+}
+
+fn checked_ids<T: Ord>(path: &str, ids: Vec<T>) -> Result<BTreeSet<T>> {
+    if !(1..=MAX_IDS).contains(&ids.len()) {
+        return Err(Error::invalid(path, "length", format!("must be 1 to {MAX_IDS} ids")));
+    }
+    Ok(ids.into_iter().collect())
+}

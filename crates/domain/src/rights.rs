@@ -1,0 +1,134 @@
+//! What somebody holds: a rank in each organization he is a member of, and what his roles add to it.
+
+use crate::{
+    execution::{UnknownValue, text_enum},
+    ids::OrganizationId,
+    user::User,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
+
+text_enum! {
+    /// A member's rank inside one organization, lowest first.
+    MembershipRole {
+        /// Sees the customer's portal and nothing else.
+        Limited = "limited",
+        /// Runs what is open to him, sees his own runs.
+        Member = "member",
+        /// Has all of the organization.
+        Admin = "admin",
+        /// As an admin; names other owners.
+        Owner = "owner",
+    }
+}
+
+impl MembershipRole {
+    /// Whether it is at least as high as `other`.
+    #[must_use]
+    pub const fn reaches(self, other: Self) -> bool {
+        self as u8 >= other as u8
+    }
+}
+
+text_enum! {
+    /// Why somebody is a member.
+    MembershipSource {
+        /// An administrator made him one.
+        Direct = "direct",
+        /// He administers a group that the organization belongs to.
+        Inherited = "inherited",
+        /// An identity provider says so.
+        Provider = "provider",
+    }
+}
+
+/// What somebody holds in one organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The highest of the ranks that lead there.
+    pub role: MembershipRole,
+    /// Whether the organization is active: in one that is not, nobody acts but platform admins.
+    pub is_active: bool,
+    /// What his roles there add.
+    pub granted: Granted,
+}
+
+/// What roles give.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// Names of the active roles.
+    pub roles: BTreeSet<String>,
+    /// Their permissions together, `<resource>.<verb>` each.
+    pub permissions: BTreeSet<String>,
+}
+
+impl Granted {
+    /// Adds what one more role gives.
+    pub fn add(&mut self, role: String, permissions: impl IntoIterator<Item = String>) {
+        self.roles.insert(role);
+        self.permissions.extend(permissions);
+    }
+}
+
+/// All that somebody holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// By organization.
+    pub held: BTreeMap<OrganizationId, Held>,
+    /// What roles without an organization give: at home.
+    pub everywhere: Granted,
+}
+
+impl Rights {
+    /// Who is a member of one active organization, with the permissions that a role adds.
+    #[must_use]
+    pub fn of_member(organization: OrganizationId, role: MembershipRole, permissions: &[&str]) -> Self {
+        let mut granted = Granted::default();
+        if !permissions.is_empty() {
+            granted.add("custom".to_owned(), permissions.iter().map(|&one| one.to_owned()));
+        }
+        let held = Held { role, is_active: true, granted };
+        Self { held: [(organization, held)].into(), everywhere: Granted::default() }
+    }
+
+    /// Whether there is anywhere that `user` may act: a platform admin anywhere, who has no home in GLOBAL, others in an active
+    /// organization of theirs.
+    #[must_use]
+    pub fn admit(&self, user: &User) -> bool {
+        user.is_superuser || user.organization_id.is_none() || self.held.values().any(|held| held.is_active)
+    }
+
+    /// What roles give in an organization (GLOBAL without one): those of roles without an organization count at home.
+    #[must_use]
+    pub fn granted(&self, user: &User, organization: Option<OrganizationId>) -> Granted {
+        let mut granted = organization
+            .and_then(|id| self.held.get(&id))
+            .map(|held| held.granted.clone())
+            .unwrap_or_default();
+        if organization == user.organization_id {
+            granted.roles.extend(self.everywhere.roles.iter().cloned());
+            granted.permissions.extend(self.everywhere.permissions.iter().cloned());
+        }
+        granted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MembershipRole as Role;
+
+    #[test]
+    fn ranks_are_ordered() {
+        let ranks = [Role::Limited, Role::Member, Role::Admin, Role::Owner];
+        assert_eq!(ranks, Role::ALL);
+        for (i, one) in ranks.iter().enumerate() {
+            for (j, other) in ranks.iter().enumerate() {
+                assert_eq!(one.reaches(*other), i >= j, "{one} {other}");
+            }
+        }
+    }
+}
