@@ -33,7 +33,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How long a test waits for what must happen; far above what it takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks until there is something to see, and returns it with the time that took.
 pub(crate) async fn until<T>(
