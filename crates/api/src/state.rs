@@ -21,7 +21,7 @@ use bifrost_domain::{
     ports::limits::Limiter,
 };
 use bifrost_storage::Reader;
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, ops::Deref, sync::Arc, time::Duration};
 use url::Url;
 
 /// The time in which an account may fail to sign in as often as [`ApiSettings::account_failures`] says.
@@ -157,9 +157,20 @@ pub struct ApiParts {
     pub ids: SharedIds,
 }
 
-/// The state of the router. Cheap to clone.
+/// The state of the router: one pointer, because the router clones it for every layer that a request passes.
 #[derive(Clone)]
-pub struct ApiState {
+pub struct ApiState(Arc<Reach>);
+
+impl Deref for ApiState {
+    type Target = Reach;
+
+    fn deref(&self) -> &Reach {
+        &self.0
+    }
+}
+
+/// What [`ApiState`] points to.
+pub struct Reach {
     /// What one may do.
     pub app: Arc<App>,
     /// Sign-in.
@@ -185,14 +196,14 @@ pub struct ApiState {
     /// The reading half of the store.
     pub reader: Reader,
     /// Settings.
-    pub settings: Arc<ApiSettings>,
+    pub settings: ApiSettings,
     /// Health of what we stand on.
     pub health: Arc<dyn Probes>,
     /// Time.
     pub clock: SharedClock,
     /// Ids.
     pub ids: SharedIds,
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) limits: Limits,
     pub(crate) machine_limits: Arc<MachineLimits>,
     pub(crate) live: Arc<Places>,
 }
@@ -221,7 +232,7 @@ impl ApiState {
             register: per_minute(Limit::Register),
             mfa: RateLimit::new(Limit::Mfa, &parts.limiter, mfa_rate, MINUTE),
         };
-        Self {
+        Self(Arc::new(Reach {
             app: parts.app,
             auth: parts.auth,
             mfa: parts.mfa,
@@ -234,14 +245,14 @@ impl ApiState {
             providers: parts.providers,
             machines: parts.machines,
             reader: parts.reader,
-            settings: Arc::new(parts.settings),
+            settings: parts.settings,
             health: parts.health,
             clock: parts.clock,
             ids: parts.ids,
             machine_limits: Arc::default(),
-            limits: Arc::new(limits),
+            limits,
             live: Arc::default(),
-        }
+        }))
     }
 }
 
