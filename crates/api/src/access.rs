@@ -9,6 +9,7 @@
 use crate::{
     answers,
     extract::{ClientInfo, SignedIn},
+    idempotency,
     problem::Problem,
     state::ApiState,
 };
@@ -21,8 +22,8 @@ use bifrost_domain::{
     error::Error,
     policy::{Action, Caller, Rule, actions, authorize},
 };
-use http::StatusCode;
-use std::{fmt::Write, sync::Arc};
+use http::{Method, StatusCode};
+use std::fmt::Write;
 use utoipa::openapi::{OpenApi, extensions::ExtensionsBuilder, path::Operation};
 use utoipa_axum::router::UtoipaMethodRouter;
 
@@ -52,7 +53,7 @@ pub(crate) fn allowed<A: Action>(routes: Routes) -> Routes {
 }
 
 fn described((schemas, mut paths, methods): Routes, permission: &str) -> Routes {
-    for item in paths.paths.values_mut() {
+    for (path, item) in &mut paths.paths {
         let operations = [
             &mut item.get,
             &mut item.put,
@@ -68,12 +69,19 @@ fn described((schemas, mut paths, methods): Routes, permission: &str) -> Routes 
             operation.extensions.get_or_insert_default().merge(said);
             answers::common(operation, permission != PUBLIC && permission != LIVE);
         }
+        if permission != PUBLIC
+            && permission != LIVE
+            && let Some(operation) = &mut item.post
+            && idempotency::takes_key(&Method::POST, path)
+        {
+            idempotency::describe(operation);
+        }
     }
     (schemas, paths, methods)
 }
 
 async fn enforce<A: Action>(request: Request, next: Next) -> Response {
-    let Some(state) = request.extensions().get::<Arc<ApiState>>().cloned() else {
+    let Some(state) = request.extensions().get::<ApiState>().cloned() else {
         return Problem::from(Error::internal("the router has no state")).into_response();
     };
     let (mut parts, body) = request.into_parts();
@@ -88,9 +96,17 @@ async fn enforce<A: Action>(request: Request, next: Next) -> Response {
         note(&signed_in.caller);
         return Problem::from(error).into_response();
     }
+    let key = match idempotency::key_of(&parts.method, parts.uri.path(), &parts.headers) {
+        Ok(key) => key,
+        Err(problem) => return problem.into_response(),
+    };
     let caller = signed_in.caller.clone();
     parts.extensions.insert(signed_in);
-    let response = next.run(Request::from_parts(parts, body)).await;
+    let request = Request::from_parts(parts, body);
+    let response = match key {
+        Some(key) => idempotency::once(&state, &caller, key, request, next).await,
+        None => next.run(request).await,
+    };
     // What the command behind it refused, for the same log.
     if response.status() == StatusCode::FORBIDDEN {
         note(&caller);

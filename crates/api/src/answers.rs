@@ -41,7 +41,14 @@ pub(crate) fn common(operation: &mut Operation, is_signed_in: bool) {
         (has_parameters, PARAMETERS),
         (operation.request_body.is_some(), BODY),
     ];
-    for (status, description) in kinds.into_iter().filter(|(fits, _)| *fits).flat_map(|(_, kind)| kind) {
+    for (_, kind) in kinds.into_iter().filter(|(fits, _)| *fits) {
+        add(operation, kind);
+    }
+}
+
+/// Adds these; what stands there stays.
+pub(crate) fn add(operation: &mut Operation, kind: &[(&str, &str)]) {
+    for (status, description) in kind {
         let responses = &mut operation.responses.responses;
         responses.entry((*status).to_owned()).or_insert_with(|| RefOr::T(problem(description)));
     }

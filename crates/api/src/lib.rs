@@ -8,6 +8,7 @@ mod answers;
 mod cookies;
 pub mod extract;
 pub mod health;
+mod idempotency;
 mod layers;
 pub mod live;
 mod machine_limits;
@@ -80,7 +81,7 @@ pub fn router(state: ApiState) -> Router {
         })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(layers::bounds::head))
-        .layer(Extension(Arc::new(state.clone())))
+        .layer(Extension(state.clone()))
         .layer(from_fn_with_state(state.clone(), layers::request::handle))
         .layer(from_fn_with_state(Arc::<metrics::Requests>::default(), layers::measure::requests))
         .layer(from_fn_with_state(state.clone(), layers::headers::security))

@@ -19,6 +19,7 @@ pub mod branding;
 pub mod cipher;
 pub mod dispatch;
 pub mod executions;
+pub mod idempotency;
 pub mod identity_providers;
 pub mod images;
 pub mod machines;

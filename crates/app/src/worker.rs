@@ -365,6 +365,7 @@ impl App {
         let now = self.doors.clock.now();
         self.doors.store.ensure_partitions(now - Duration::days(1), now + Duration::days(14)).await?;
         self.doors.store.forget_workers(now - Duration::days(1)).await?;
+        self.doors.store.forget_requests(now).await?;
         self.purge_people().await
     }
 

@@ -31,6 +31,7 @@ pub mod executions;
 pub mod external_identities;
 pub mod external_refs;
 pub mod forms;
+pub mod idempotency;
 pub mod identity_providers;
 pub mod leases;
 pub mod machines;

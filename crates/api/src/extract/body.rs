@@ -128,6 +128,11 @@ fn unsupported(hint: &'static str) -> Problem {
     Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, hint)
 }
 
+/// The body as it came, within the bound of any.
+pub(crate) async fn read_body(request: Request, state: &ApiState) -> Result<Bytes, Problem> {
+    read(request, state, state.settings.body_limit_bytes).await
+}
+
 /// The body, which has to arrive within the time of a request: routes that wait for a run are bounded here alone.
 pub(super) async fn read(request: Request, state: &ApiState, limit: usize) -> Result<Bytes, Problem> {
     let within = state.settings.request_timeout;

@@ -14,6 +14,7 @@ mod signed_in;
 mod time;
 mod upload;
 
+pub(crate) use body::read_body;
 pub use body::{Form, FormOrJson, Json, OptionalJson, ValidJson};
 pub use client::ClientInfo;
 pub(crate) use factor::FactorCaller;

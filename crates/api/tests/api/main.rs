@@ -13,6 +13,7 @@ mod document;
 mod errors;
 mod execute;
 mod health;
+mod idempotency;
 mod limits;
 mod live;
 mod machines;

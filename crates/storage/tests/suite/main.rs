@@ -15,6 +15,7 @@ mod examine;
 mod external_refs;
 mod finish;
 mod forms;
+mod idempotency;
 mod identity_providers;
 mod leases;
 mod lists;

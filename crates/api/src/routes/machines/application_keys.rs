@@ -48,8 +48,8 @@ impl From<KeyIn> for NewKey {
 #[derive(Serialize, ToSchema)]
 #[schema(as = MadeKey)]
 struct MadeKeyOut {
-    /// The text: it is shown this once. Send it as `Authorization: Bearer …` or `X-API-Key: …`.
-    #[schema(example = "bfak_Xq3vT0aBJ1mZ8sWk2cNf5hRy7uEo4iPdLg6xQvKtYbM")]
+    /// The text: it is shown this once, and left out when the request is sent again with its `Idempotency-Key`. Send it as `Authorization: Bearer …` or `X-API-Key: …`.
+    #[schema(example = "bfak_Xq3vT0aBJ1mZ8sWk2cNf5hRy7uEo4iPdLg6xQvKtYbM", required = false)]
     key: String,
     #[serde(flatten)]
     kept: KeyOut,
@@ -100,7 +100,7 @@ async fn create(
     let permit = me.permit()?;
     let new = input.unwrap_or_default().into();
     let one = state.machines.create_application_key(&permit, id, new, &client).await?;
-    Ok(made(MadeKeyOut { key: one.text.expose_secret().to_owned(), kept: one.kept.into() }))
+    made(MadeKeyOut { key: one.text.expose_secret().to_owned(), kept: one.kept.into() })
 }
 
 /// Revoke a key of an application

@@ -7,13 +7,18 @@ mod workflow_keys;
 
 use crate::{
     extract::{Json, encode_token},
+    idempotency::Repeat,
+    problem::Result,
     state::ApiState,
 };
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bifrost_domain::ids::{KeyId, UserId};
+use bifrost_domain::{
+    error::Error,
+    ids::{KeyId, UserId},
+};
 use bifrost_storage::machines::Key;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -65,11 +70,16 @@ impl From<Key> for KeyOut {
     }
 }
 
-/// The answer that shows a key's text, which no cache may keep.
-fn made(body: impl Serialize) -> Response {
+/// The answer that shows a key's text, which no cache may keep. Sent again, the request is answered without the text.
+fn made(body: impl Serialize) -> Result<Response> {
+    let mut shown = serde_json::to_value(&body).map_err(Error::internal)?;
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
+    if let Some(fields) = shown.as_object_mut() {
+        fields.remove("key");
+    }
+    response.extensions_mut().insert(Repeat(shown.to_string()));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    Ok(response)
 }
 
 /// A page, with the token of the next one in its header.

@@ -51,8 +51,8 @@ struct SdkKeyOut {
 #[derive(Serialize, ToSchema)]
 #[schema(as = MadeSdkKey)]
 struct MadeSdkKeyOut {
-    /// The text: it is shown this once. Send it as `Authorization: Bearer …`.
-    #[schema(example = "bfsk_Xq3vT0aBJ1mZ8sWk2cNf5hRy7uEo4iPdLg6xQvKtYbM")]
+    /// The text: it is shown this once, and left out when the request is sent again with its `Idempotency-Key`. Send it as `Authorization: Bearer …`.
+    #[schema(example = "bfsk_Xq3vT0aBJ1mZ8sWk2cNf5hRy7uEo4iPdLg6xQvKtYbM", required = false)]
     key: String,
     #[serde(flatten)]
     kept: SdkKeyOut,
@@ -107,7 +107,7 @@ async fn create(
     let permit = me.permit()?;
     let new = input.unwrap_or_default().into();
     let one = state.machines.create_sdk_key(&permit, &me.user, new, &client).await?;
-    Ok(made(MadeSdkKeyOut { key: one.text.expose_secret().to_owned(), kept: one.kept.into() }))
+    made(MadeSdkKeyOut { key: one.text.expose_secret().to_owned(), kept: one.kept.into() })
 }
 
 /// Revoke an SDK key

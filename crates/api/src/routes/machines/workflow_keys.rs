@@ -59,8 +59,8 @@ struct WorkflowKeyOut {
 #[derive(Serialize, ToSchema)]
 #[schema(as = MadeWorkflowKey)]
 struct MadeWorkflowKeyOut {
-    /// The text: it is shown this once. Send it as `X-Bifrost-Key: …`.
-    #[schema(example = "bfwk_Xq3vT0aBJ1mZ8sWk2cNf5hRy7uEo4iPdLg6xQvKtYbM")]
+    /// The text: it is shown this once, and left out when the request is sent again with its `Idempotency-Key`. Send it as `X-Bifrost-Key: …`.
+    #[schema(example = "bfwk_Xq3vT0aBJ1mZ8sWk2cNf5hRy7uEo4iPdLg6xQvKtYbM", required = false)]
     key: String,
     #[serde(flatten)]
     kept: WorkflowKeyOut,
@@ -116,7 +116,7 @@ async fn create(
         key: NewKey { name: input.name, expires_at: input.expires_at },
     };
     let one = state.machines.create_workflow_key(&permit, new, &client).await?;
-    Ok(made(MadeWorkflowKeyOut { key: one.text.expose_secret().to_owned(), kept: one.kept.into() }))
+    made(MadeWorkflowKeyOut { key: one.text.expose_secret().to_owned(), kept: one.kept.into() })
 }
 
 /// Revoke a key of workflow endpoints

@@ -151,6 +151,11 @@ const ROWS: &[(&str, &str, &str)] = &[
         "hash, binding, provider_id, nonce, verifier, key_id, link_session_id, expires_at",
         "{bytes}, {bytes}, {14}, 'n', {bytes}, 'k1', {4}, {now}",
     ),
+    (
+        "idempotency_keys",
+        "hash, fingerprint, status, reply, created_at",
+        "{bytes}, {bytes}, 201, '{}', {now}",
+    ),
     ("live_tickets", "hash, user_id, session_id, expires_at", "{bytes}, {2}, {4}, {now}"),
     (
         "applications",
