@@ -278,20 +278,21 @@ fn checked_domain(domain: Option<String>, fields: &mut Vec<Field>) -> Option<Str
 }
 
 fn check_settings(settings: &Value, fields: &mut Vec<Field>) {
-    let mut wrong = |code: &'static str, message: String| {
-        fields.push(Field { path: "settings".to_owned(), code: code.into(), message });
+    let mut wrong = |path: &str, code: &'static str, message: String| {
+        fields.push(Field { path: path.to_owned(), code: code.into(), message });
     };
     if !settings.is_object() {
-        wrong("type", "must be an object".to_owned());
+        wrong("settings", "type", "must be an object".to_owned());
     } else if settings.to_string().len() > MAX_SETTINGS_BYTES {
-        wrong("too_long", format!("must be at most {MAX_SETTINGS_BYTES} bytes of JSON"));
+        wrong("settings", "too_long", format!("must be at most {MAX_SETTINGS_BYTES} bytes of JSON"));
     } else if has_nul(settings) {
-        wrong("format", "must not contain NUL".to_owned());
+        wrong("settings", "format", "must not contain NUL".to_owned());
     } else if let Some(security) = settings.get("security") {
         // Read by sign-in: a switch that is misspelt would be off without a word.
-        let is_flag = security.get("mfa_required").is_none_or(Value::is_boolean);
-        if !security.is_object() || !is_flag {
-            wrong("type", "`security` must be an object, and its `mfa_required` true or false".to_owned());
+        if !security.is_object() {
+            wrong("settings.security", "type", "must be an object".to_owned());
+        } else if security.get("mfa_required").is_some_and(|flag| !flag.is_boolean()) {
+            wrong("settings.security.mfa_required", "type", "must be true or false".to_owned());
         }
     }
 }

@@ -239,6 +239,7 @@ pub(super) fn with_cookies(state: &ApiState, pair: &TokenPair) -> Response {
     responses(
         (status = 200, body = SignInOut),
         (status = 401, description = "wrong address or password", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 403, description = "a foreign origin", body = ProblemOut, content_type = "application/problem+json"),
         (status = 429, description = "too many attempts", body = ProblemOut, content_type = "application/problem+json"),
     )
 )]

@@ -9,8 +9,8 @@
 //! 3. its name in `routes!` of the file's `routes()`, wrapped by who may use it (`allowed::<Action>`, `public` or `live` of
 //!    [`crate::access`]); a new file is merged in `lib.rs`: under the bounded routes, or, when it waits or
 //!    streams, under the waiting ones, which bound their time themselves;
-//! 4. its cases in `tests/api/`: as everybody who may, and with each bound crossed. `attacks.rs` attacks it by itself; an object in its path
-//!    gets a line in `belongings` there. Then write the document and the policy again:
+//! 4. its cases in `tests/api/`: as everybody who may, and with each bound crossed. `attacks/` attacks it by itself; an object in its path
+//!    and a body get a line each in its `requests.rs`. Then write the document and the policy again:
 //!    `INSTA_UPDATE=always UPDATE_POLICY=1 cargo test -p bifrost-api --test api`.
 
 pub mod account;

@@ -44,6 +44,58 @@ async fn cookies_carry_a_session_and_writes_need_the_csrf_token() {
 }
 
 #[tokio::test]
+async fn a_csrf_token_is_of_its_session_whatever_a_cookie_says() {
+    let server = Server::start().await;
+    let (mine, other) =
+        (server.login("admin@localhost", "admin").await, server.login("admin@localhost", "admin").await);
+    let (csrf, foreign) = (mine.cookie("csrf_token").0, other.cookie("csrf_token").0);
+    assert_ne!(csrf, foreign);
+    // A neighbour of our domain can write the cookie of the token, to one that he knows.
+    let written = format!("access_token={}; csrf_token={foreign}", mine.cookie("access_token").0);
+    let write = async |token: &str| {
+        let headers = [("cookie", written.as_str()), ("x-csrf-token", token)];
+        server.ask(Method::POST, "/api/organizations", &headers, Some(json!({"name": "Acme"}))).await
+    };
+    assert_eq!(write(&foreign).await.problem(), (403, "csrf_failed".to_owned()));
+    assert_eq!(write(&csrf).await.status, StatusCode::CREATED);
+    let headers = [("cookie", cookies(&mine)), ("x-csrf-token", csrf.clone())];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(server.ask(Method::POST, "/auth/logout", &headers, None).await.status, StatusCode::OK);
+    let next = server.login("admin@localhost", "admin").await;
+    let headers = [("cookie", cookies(&next)), ("x-csrf-token", csrf)];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let again = server.ask(Method::POST, "/auth/logout", &headers, None).await;
+    assert_eq!(again.problem(), (403, "csrf_failed".to_owned()), "it is of a session that has ended");
+}
+
+/// Another site's form would sign its visitors in as somebody else.
+#[tokio::test]
+async fn another_sites_form_signs_nobody_in() {
+    let server = Server::start_with(|setup| {
+        setup.api.allowed_origins = AllowedOrigins::List(vec!["https://console.example".into()]);
+    })
+    .await;
+    let login = async |origin: &str| {
+        let request = Request::post("/auth/login")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("host", "bifrost.example")
+            .header("origin", origin)
+            .body(Body::from("username=admin%40localhost&password=admin"))
+            .expect("a request");
+        server.send(request).await
+    };
+    for origin in ["https://attacker.example", "https://bifrost.example.attacker.example", "null", ""] {
+        let refused = login(origin).await;
+        assert_eq!(refused.problem(), (403, "foreign_origin".to_owned()), "{origin:?}");
+        assert!(refused.headers.get("set-cookie").is_none(), "{origin:?}");
+    }
+    for origin in ["https://console.example", "https://bifrost.example"] {
+        let reply = login(origin).await;
+        assert_eq!(reply.status, StatusCode::OK, "{origin}: {}", reply.text);
+    }
+}
+
+#[tokio::test]
 async fn a_bearer_token_wins_and_is_never_passed_over() {
     let server = Server::start().await;
     let reply = server.login("admin@localhost", "admin").await;

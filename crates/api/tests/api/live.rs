@@ -25,13 +25,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Live connections of one person.
 const MOST: usize = 64;
 
-struct Live(WebSocketStream<TcpStream>);
+/// A WebSocket of a client.
+pub(crate) struct Live(WebSocketStream<TcpStream>);
 
 /// Status and body of a connection that was not opened.
-type Refused = (u16, Value);
+pub(crate) type Refused = (u16, Value);
 
 impl Live {
-    async fn open(
+    pub(crate) async fn open(
         address: SocketAddr,
         path: &str,
         headers: &[(&'static str, &str)],
@@ -54,12 +55,12 @@ impl Live {
         }
     }
 
-    async fn send(&mut self, text: impl Into<String>) {
+    pub(crate) async fn send(&mut self, text: impl Into<String>) {
         self.0.send(Message::text(text.into())).await.expect("sent");
     }
 
     /// The next message, or the code of the end.
-    async fn hear(&mut self) -> Result<Value, u16> {
+    pub(crate) async fn hear(&mut self) -> Result<Value, u16> {
         loop {
             match timeout(PATIENCE, self.0.next()).await.expect("a message in time") {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect("JSON")),
@@ -70,12 +71,13 @@ impl Live {
         }
     }
 
-    async fn is_open(&mut self) -> bool {
+    /// Whether it was let in.
+    pub(crate) async fn is_open(&mut self) -> bool {
         self.hear().await.is_ok_and(|hello| hello["type"] == "connected")
     }
 }
 
-async fn ticket(server: &Server, token: &str) -> String {
+pub(crate) async fn ticket(server: &Server, token: &str) -> String {
     let reply = server.post("/api/live/ticket", token, json!({})).await;
     reply.json()["ticket"].as_str().expect("a ticket").to_owned()
 }
@@ -185,6 +187,25 @@ async fn a_connection_ends_when_its_rights_change() {
     server.clock.advance(chrono::Duration::seconds(2));
     assert_eq!(live.hear().await, Err(4001), "it has the rights of before");
     open().await;
+}
+
+/// Who asks once a second is not told what was true a second ago.
+#[tokio::test]
+async fn a_connection_does_not_outlive_a_session_that_another_replica_ended() {
+    let server = Server::start().await;
+    let address = server.listen().await;
+    let (admin, _) = server.admin().await;
+    let bearer = format!("Bearer {admin}");
+    let mut live = Live::open(address, "/ws/connect", &[("authorization", &bearer)]).await.expect("open");
+    assert!(live.is_open().await);
+    let sessions = server.get("/auth/sessions", &admin).await.json();
+    let session = sessions[0]["id"].as_str().expect("an id").parse().expect("an id");
+    let tx = server.store.db().begin().await.expect("begin");
+    assert!(tx.end_session(session, "logout", server.clock.now()).await.expect("ended"));
+    tx.commit().await.expect("commit");
+    // The clock stands still: what is cached of the session says that it holds.
+    assert_eq!(server.get("/auth/me", &admin).await.status, 200);
+    assert_eq!(live.hear().await, Err(4001));
 }
 
 #[tokio::test]

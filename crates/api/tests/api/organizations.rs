@@ -61,6 +61,7 @@ async fn an_organization_through_its_life() {
 async fn what_is_refused() {
     let server = Server::start().await;
     let (admin, _) = server.admin().await;
+    let required = |flag: Value| json!({"name": "Acme", "settings": {"security": {"mfa_required": flag}}});
     for (body, path, code) in [
         (json!({}), "name", "required"),
         (json!({"name": 5}), "name", "type"),
@@ -72,6 +73,10 @@ async fn what_is_refused() {
         (json!({"name": "Acme", "settings": []}), "settings", "type"),
         (json!({"name": "Acme", "settings": {"a": "x".repeat(64 * 1024)}}), "settings", "too_long"),
         (json!({"name": "Acme", "settings": {"a": "\u{0}"}}), "settings", "format"),
+        (json!({"name": "Acme", "settings": {"security": true}}), "settings.security", "type"),
+        (required(json!("true")), "settings.security.mfa_required", "type"),
+        (required(json!(1)), "settings.security.mfa_required", "type"),
+        (required(json!(null)), "settings.security.mfa_required", "type"),
     ] {
         let reply = server.post("/api/organizations", &admin, body).await;
         assert_eq!(reply.problem(), (422, "invalid".to_owned()), "{path} {code}");
@@ -88,6 +93,11 @@ async fn what_is_refused() {
     assert_eq!(bad.fields(), [("id".to_owned(), "format".to_owned())]);
 
     let home = server.organization(&admin, "Home").await;
+    let path = format!("/api/organizations/{home}");
+    let misspelt = ask(&server, &admin, Method::PATCH, &path, Some(required(json!("yes")))).await;
+    assert_eq!(misspelt.problem().0, 422);
+    assert_eq!(misspelt.fields(), [("settings.security.mfa_required".to_owned(), "type".to_owned())]);
+    assert_eq!(server.get(&path, &admin).await.json()["settings"], json!({}));
     server.person("ann@home.example", &home).await;
     let in_use = ask(&server, &admin, Method::DELETE, &format!("/api/organizations/{home}"), None).await;
     assert_eq!(in_use.problem(), (409, "organization_in_use".to_owned()));

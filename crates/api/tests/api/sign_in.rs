@@ -150,6 +150,33 @@ async fn the_first_user_sets_the_system_up() {
     tokens(&server.login("ann@acme.example", "a long password").await);
 }
 
+/// Whoever knows the address of an administrator who has not registered yet does not become him.
+#[tokio::test]
+async fn a_stub_of_the_platform_is_nobodys_to_claim() {
+    let server = Server::start().await;
+    let (admin, _) = server.admin().await;
+    let home = server.organization(&admin, "Home").await;
+    for (stub, claimed) in [
+        (json!({"email": "boss@localhost", "is_superuser": true}), false),
+        (json!({"email": "helper@localhost", "user_type": "PLATFORM"}), false),
+        (json!({"email": "off@home.example", "organization_id": home, "is_active": false}), false),
+        (json!({"email": "ann@home.example", "organization_id": home}), true),
+    ] {
+        let made = server.post("/api/users", &admin, stub.clone()).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+        let body = json!({"email": stub["email"], "password": "a long password"});
+        let reply = server.ask(Method::POST, "/auth/register", &[], Some(body)).await;
+        let email = stub["email"].as_str().expect("an address");
+        let signed_in = server.login(email, "a long password").await;
+        if claimed {
+            assert_eq!((reply.status, signed_in.status), (StatusCode::CREATED, StatusCode::OK), "{stub}");
+        } else {
+            assert_eq!(reply.problem(), (400, "already_registered".to_owned()), "{stub}");
+            assert_eq!(signed_in.problem().0, 401, "{stub}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn registration_names_every_bad_field() {
     let server = Server::start().await;

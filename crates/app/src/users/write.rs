@@ -72,11 +72,8 @@ impl Users {
         if let Some(password) = &new.password {
             self.auth.check_password(password, email.as_ref(), name.as_deref(), &mut fields);
         }
-        if new.password.is_some() && permit.caller().application_id.is_some() {
-            return Err(Error::forbidden(
-                "an application makes people without a password: they register themselves",
-            )
-            .with_code("person_needed"));
+        if new.password.is_some() {
+            check_person(permit)?;
         }
         let (user_type, home) = kind_of(permit, &new)?;
         check_kind(user_type, home, new.is_superuser, &mut fields);
@@ -143,6 +140,9 @@ impl Users {
         }
         if !fields.is_empty() {
             return Err(Error::invalid_fields(fields));
+        }
+        if patch.password.is_some() {
+            check_person(permit)?;
         }
         let is_me = permit.user_id() == id;
         if is_me && patch.is_active == Some(false) {
@@ -257,6 +257,16 @@ impl Users {
             .with_code("not_grantable")),
         }
     }
+}
+
+/// Whoever sets a password can sign in with it, and a session may more than an application.
+fn check_person(permit: &Permit<WriteUsers>) -> Result<()> {
+    if permit.caller().application_id.is_none() {
+        return Ok(());
+    }
+    let message =
+        "an application sets no passwords: people register themselves, or an administrator sets one";
+    Err(Error::forbidden(message).with_code("person_needed"))
 }
 
 /// Kind and home of whom the caller makes.

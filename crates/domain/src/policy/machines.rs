@@ -119,7 +119,7 @@ mod tests {
         clock::{Clock, Ids, SystemClock, SystemIds},
         error::Kind,
         ids::{ApplicationId, UserId},
-        policy::{actions::*, may, may_grant, may_name},
+        policy::{Reach, actions::*, authorize, may, may_grant, may_name},
         scope::Scope,
         user::UserType,
     };
@@ -230,5 +230,36 @@ mod tests {
         assert!(may::<WriteUsers>(&caller) && may::<ReadAccount>(&caller) && may::<UseLive>(&caller));
         assert!(!may::<UseAccount>(&caller));
         assert!(Acting::with_own_key(&ann, &Arc::default(), Some(home), key()).is_err());
+    }
+
+    #[test]
+    fn a_persons_key_is_for_one_place() {
+        let (home, other) = (organization(), organization());
+        let mut held = Rights::of_member(home, MembershipRole::Owner, &[]);
+        held.held.extend(Rights::of_member(other, MembershipRole::Owner, &[]).held);
+        let rights = Arc::new(held);
+        let only = |id| Reach::Organizations([id].into());
+        let everywhere =
+            |caller: &Caller| authorize::<ReadOrganizations>(caller).expect("an owner may").everywhere();
+        let ann = user(UserType::Org, Some(home));
+        let herself = Caller::of_user(&ann, &rights, None, None).expect("a member");
+        assert_eq!(everywhere(&herself), Reach::Organizations([home, other].into()));
+        for place in [home, other] {
+            let acting = Acting::with_own_key(&ann, &rights, Some(place), key()).expect("a member");
+            assert_eq!(everywhere(&acting.caller), only(place));
+            assert_eq!(acting.rights.held.keys().collect::<Vec<_>>(), [&place]);
+            assert!(!may_name(
+                &acting.caller,
+                if place == home { other } else { home },
+                MembershipRole::Limited
+            ));
+        }
+        assert!(Acting::with_own_key(&ann, &rights, Some(organization()), key()).is_err());
+
+        let boss = user(UserType::Platform, None);
+        let acting = Acting::with_own_key(&boss, &Arc::default(), Some(home), key()).expect("an admin");
+        assert_eq!(everywhere(&acting.caller), only(home));
+        let himself = Caller::of_user(&boss, &Arc::default(), Some(home), None).expect("an admin");
+        assert_eq!(everywhere(&himself), Reach::All);
     }
 }

@@ -74,14 +74,20 @@ pub(crate) async fn session(server: &Server, token: &str) -> String {
     sessions[0]["id"].as_str().expect("an id").to_owned()
 }
 
-/// A device that is trusted for the development user, who is enrolled for it.
-pub(crate) async fn trusted_device(server: &Server, token: &str) -> String {
+/// Enrols somebody for a second factor and signs him in with it: the reply, and the device that is trusted from then on.
+pub(crate) async fn second_factor(
+    server: &Server,
+    token: &str,
+    email: &str,
+    password: &str,
+) -> (Reply, String) {
     let (_, verified) = enrol(server, token).await;
-    let challenge = server.login("admin@localhost", "admin").await.json();
+    let challenge = server.login(email, password).await.json();
     let (token, code) = (&challenge["mfa_token"], &verified.json()["recovery_codes"][0]);
     let body = json!({"mfa_token": token, "code": code, "trust_device": true});
     let reply = server.ask(Method::POST, "/auth/mfa/login", &[], Some(body)).await;
     let (access, _) = tokens(&reply);
     let devices = server.get("/auth/mfa/trusted-devices", &access).await.json();
-    devices["devices"][0]["id"].as_str().expect("an id").to_owned()
+    let device = devices["devices"][0]["id"].as_str().expect("an id").to_owned();
+    (reply, device)
 }

@@ -1,6 +1,7 @@
 //! People, roles, members, the tree of organizations, and acting in another one.
 
 mod members;
+mod reach;
 mod roles;
 mod switch;
 mod tree;

@@ -1,7 +1,7 @@
 //! A program without a browser is signed in.
 
 use super::{ask, text};
-use crate::support::{Reply, Server};
+use crate::support::{Reply, Server, tokens};
 use axum::{
     body::Body,
     http::{Method, Request, StatusCode},
@@ -132,6 +132,35 @@ async fn what_ends_otherwise() {
     assert_eq!((long.problem().0, long.fields()[0].0.as_str()), (422, "client_id"));
     let empty = server.ask(Method::POST, "/auth/device/code", &[], None).await;
     assert_eq!(empty.status, StatusCode::OK, "{}", empty.text);
+}
+
+/// When all sessions of somebody end, so do his keys, and what he let in but has not come yet.
+#[tokio::test]
+async fn what_ends_all_sessions_ends_keys_and_approvals() {
+    let server = Server::start().await;
+    let (admin, _) = server.admin().await;
+    let home = server.organization(&admin, "Home").await;
+    for how in ["himself", "an administrator"] {
+        let email = format!("{}@home.example", how.replace(' ', "."));
+        let ann = server.person(&email, &home).await;
+        let key = text(&server.post("/api/sdk/keys", &ann, json!({})).await.json(), "key");
+        let (device, letters) = begin(&server).await;
+        let yes = json!({"user_code": letters, "approve": true});
+        assert_eq!(server.post("/auth/device/authorize", &ann, yes).await.status, StatusCode::OK);
+        assert_eq!(server.get("/auth/me", &key).await.status, StatusCode::OK);
+        let me = text(&server.get("/auth/me", &ann).await.json(), "id");
+        let ended = match how {
+            "himself" => server.post("/auth/revoke-all", &ann, json!({})).await,
+            _ => server.post("/auth/admin/revoke-user", &admin, json!({"user_id": me})).await,
+        };
+        assert_eq!(ended.status, StatusCode::OK, "{how}: {}", ended.text);
+        server.clock.advance(chrono::Duration::seconds(1));
+        assert_eq!(error(&poll(&server, &device).await), "access_denied", "{how}");
+        assert_eq!(server.get("/auth/me", &key).await.problem(), (401, "key_invalid".to_owned()), "{how}");
+        assert_eq!(server.get("/auth/me", &ann).await.problem().0, 401, "{how}");
+        // The account is as before.
+        tokens(&server.login(&email, "a long password").await);
+    }
 }
 
 #[tokio::test]

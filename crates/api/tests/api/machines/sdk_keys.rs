@@ -73,6 +73,66 @@ async fn a_key_is_its_person_but_not_the_account() {
     assert_eq!((&me["is_superuser"], &me["current_organization_id"]), (&json!(true), &json!(home)));
 }
 
+/// What a person holds elsewhere is not the key's, and neither is it an administrator's.
+#[tokio::test]
+async fn a_key_reaches_its_organization_alone() {
+    let server = Server::start().await;
+    let (admin, _) = server.admin().await;
+    let (home, other) =
+        (server.organization(&admin, "Home").await, server.organization(&admin, "Other").await);
+    let ann = server.ranked("ann@home.example", &home, MembershipRole::Owner).await;
+    let me = text(&server.get("/auth/me", &ann).await.json(), "id");
+    let membership = format!("/api/organizations/{other}/members/{me}");
+    let role = Some(json!({"role": "owner"}));
+    let joined = ask(&server, &admin, Method::PUT, &membership, role).await;
+    assert_eq!(joined.status, StatusCode::OK, "{}", joined.text);
+    server.clock.advance(chrono::Duration::seconds(1));
+    let in_home =
+        |token: &str| [("authorization", format!("Bearer {token}")), ("x-organization-id", home.clone())];
+    let unknown = format!("/api/organizations/{NOWHERE}");
+    for token in [&ann, &admin] {
+        let organizations = async |token: &str| -> Vec<String> {
+            let listed = server.get("/api/organizations", token).await;
+            listed.json().as_array().expect("a list").iter().map(|one| text(one, "id")).collect()
+        };
+        assert_eq!(organizations(token).await, [home.clone(), other.clone()]);
+        let headers = in_home(token);
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let key = text(&server.ask(Method::POST, "/api/sdk/keys", &headers, None).await.json(), "key");
+        assert_eq!(organizations(&key).await, std::slice::from_ref(&home));
+        for (method, path, body) in [
+            (Method::GET, format!("/api/organizations/{other}"), None),
+            (Method::GET, format!("/api/organizations/{other}/members"), None),
+            (Method::PUT, membership.clone(), Some(json!({"role": "member"}))),
+            (Method::DELETE, membership.clone(), None),
+        ] {
+            assert_ne!(ask(&server, token, Method::GET, &path, None).await.status, StatusCode::NOT_FOUND);
+            let refused = ask(&server, &key, method.clone(), &path, body.clone()).await;
+            let nowhere = path.replace(&format!("/api/organizations/{other}"), &unknown);
+            let nowhere = ask(&server, &key, method.clone(), &nowhere, body).await;
+            assert_eq!(
+                (refused.problem().0, nowhere.problem().0),
+                (404, 404),
+                "{method} {path}: {}",
+                refused.text
+            );
+            assert_eq!(refused.json()["detail"], nowhere.json()["detail"]);
+        }
+        for path in [format!("/api/users?orgId={other}"), format!("/api/roles?scope={other}")] {
+            assert_eq!(server.get(&path, &key).await.json(), json!([]), "{path}");
+        }
+        let audit = server.get(&format!("/api/audit?organization={other}"), &key).await.json();
+        assert_eq!(audit["entries"], json!([]));
+        let memberships = server.get("/auth/me", &key).await.json()["memberships"].clone();
+        let elsewhere = memberships
+            .as_array()
+            .expect("a list")
+            .iter()
+            .any(|one| one["organization_id"] == other.as_str());
+        assert!(!elsewhere, "{memberships}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_ends_with_its_person() {
     let server = Server::start().await;

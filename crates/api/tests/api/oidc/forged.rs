@@ -4,7 +4,7 @@ use super::stand_in::{Pair, StandIn};
 use crate::support::Server;
 use axum::http::StatusCode;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use bifrost_domain::{clock::Clock, identity_provider::ExternalIdentity, user::Email};
+use bifrost_domain::clock::Clock;
 use chrono::Duration;
 use futures::future::join_all;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -13,25 +13,6 @@ use serde_json::{Value, json};
 const TENANT: &str = "11111111-1111-1111-1111-111111111111";
 const STRANGER: &str = "22222222-2222-2222-2222-222222222222";
 const OBJECT: &str = "33333333-3333-3333-3333-333333333333";
-
-/// Links a person of a provider to a user, as a sign-in of long ago did.
-async fn link(server: &Server, provider: &Value, subject: &str, email: &str) {
-    let now = server.clock.now();
-    let email: Email = email.parse().expect("an address");
-    let found = server.store.reader().find_credentials(&email).await.expect("reads").expect("a user");
-    let tx = server.store.db().begin().await.expect("begin");
-    tx.insert_external_identity(&ExternalIdentity {
-        provider_id: provider["id"].as_str().expect("an id").parse().expect("an id"),
-        subject: subject.to_owned(),
-        user_id: found.user.id,
-        email: None,
-        linked_at: now,
-        last_used_at: now,
-    })
-    .await
-    .expect("linked");
-    tx.commit().await.expect("commit");
-}
 
 fn with(claims: &Value, change: &Value) -> Value {
     let mut claims = claims.clone();
@@ -55,7 +36,7 @@ async fn a_table_of_them() {
         (Pair::ed("ed"), Pair::rsa("rsa", 2048), Pair::ec("ec"), Pair::rsa("weak", 1024), Pair::ed("ed"));
     let stand_in = StandIn::start(&[&good, &rsa, &ec, &weak]).await;
     let provider = server.provider(&admin, &stand_in.issuer(), json!({})).await;
-    link(&server, &provider, "ann", "ann@home.example").await;
+    server.link(&provider, "ann", "ann@home.example").await;
     let now = server.clock.now().timestamp();
     let claims = json!({
         "iss": stand_in.issuer(), "aud": "api://bifrost", "sub": "ann", "iat": now, "exp": now + 300, "scope": "run"
@@ -196,7 +177,7 @@ async fn a_stranger_s_tenant_is_nobody_s() {
     for subject in [format!("{TENANT}:{OBJECT}"), format!("{STRANGER}:{OBJECT}")] {
         // Even who was linked before his tenant was no longer let in.
         let email = if subject.starts_with(TENANT) { "ann@home.example" } else { "admin@localhost" };
-        link(&server, &provider, &subject, email).await;
+        server.link(&provider, &subject, email).await;
     }
     let now = server.clock.now().timestamp();
     let of = |tenant: &str| stand_in.template().replace("{tenantid}", tenant);
@@ -230,7 +211,7 @@ async fn a_flood_of_unknown_keys_does_not_reach_the_provider() {
     let (old, new) = (Pair::ed("old"), Pair::ed("new"));
     let stand_in = StandIn::start(&[&old]).await;
     let provider = server.provider(&admin, &stand_in.issuer(), json!({})).await;
-    link(&server, &provider, "ann", "admin@localhost").await;
+    server.link(&provider, "ann", "admin@localhost").await;
     let now = server.clock.now().timestamp();
     let claims = json!({
         "iss": stand_in.issuer(), "aud": "api://bifrost", "sub": "ann", "iat": now, "exp": now + 86_400, "scope": "run"

@@ -11,11 +11,36 @@ mod stand_in;
 use crate::support::{Reply, Server};
 use axum::http::{Method, StatusCode};
 use bifrost_domain::{
+    clock::Clock,
+    identity_provider::ExternalIdentity,
     policy::{Caller, actions::ReadAudit, authorize},
     user::Email,
 };
 use serde_json::{Value, json};
+use stand_in::{Pair, StandIn};
 use std::{collections::BTreeMap, sync::Arc};
+
+/// A provider whose access tokens are accepted, and one of each of these people (by address), who are linked to it.
+pub(crate) async fn bearers(
+    server: &Server,
+    admin: &str,
+    name: &str,
+    people: &[&str],
+) -> (Value, Vec<String>) {
+    let key = Pair::ed("ed");
+    let stand_in = StandIn::start(&[&key]).await;
+    let provider = server.provider(admin, &stand_in.issuer(), json!({"name": name})).await;
+    let now = server.clock.now().timestamp();
+    let mut tokens = Vec::new();
+    for email in people {
+        server.link(&provider, email, email).await;
+        let claims = json!({
+            "iss": stand_in.issuer(), "aud": "api://bifrost", "sub": email, "iat": now, "exp": now + 300, "scope": "run"
+        });
+        tokens.push(key.sign("at+jwt", &claims));
+    }
+    (provider, tokens)
+}
 
 /// A browser's part in a sign-in that was begun.
 struct Begun {
@@ -50,7 +75,7 @@ impl Begun {
 
 impl Server {
     /// Makes a provider; `change` is merged into the request, its `rules` one by one.
-    async fn provider(&self, admin: &str, issuer: &str, change: Value) -> Value {
+    pub(crate) async fn provider(&self, admin: &str, issuer: &str, change: Value) -> Value {
         let mut body = json!({
             "name": "stand-in", "display_name": "Stand-in", "kind": "generic", "issuer": issuer, "client_id": "client",
             "client_secret": "a secret",
@@ -68,6 +93,25 @@ impl Server {
         let reply = self.post("/api/identity-providers", admin, body).await;
         assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
         reply.json()
+    }
+
+    /// Links a person of a provider to a user, as a sign-in of long ago did.
+    pub(crate) async fn link(&self, provider: &Value, subject: &str, email: &str) {
+        let now = self.clock.now();
+        let email: Email = email.parse().expect("an address");
+        let found = self.store.reader().find_credentials(&email).await.expect("reads").expect("a user");
+        let tx = self.store.db().begin().await.expect("begin");
+        tx.insert_external_identity(&ExternalIdentity {
+            provider_id: provider["id"].as_str().expect("an id").parse().expect("an id"),
+            subject: subject.to_owned(),
+            user_id: found.user.id,
+            email: None,
+            linked_at: now,
+            last_used_at: now,
+        })
+        .await
+        .expect("linked");
+        tx.commit().await.expect("commit");
     }
 
     async fn begin(&self, provider: &str) -> Begun {

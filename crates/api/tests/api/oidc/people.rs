@@ -282,6 +282,25 @@ async fn a_suspended_account_and_a_deleted_provider_sign_nobody_in() {
     assert_eq!(server.get("/auth/me", &access).await.status, StatusCode::OK, "our own sessions go on");
 }
 
+/// Not even when somebody managed to link it.
+#[tokio::test]
+async fn the_system_user_has_no_session() {
+    let scene = scene(json!({})).await;
+    let server = &scene.server;
+    let system = server.auth.ensure_system_user().await.expect("the system user");
+    server.link(&json!({"id": scene.provider}), "system", &system.email).await;
+    let now = server.clock.now().timestamp();
+    let claims =
+        json!({"iss": scene.stand_in.issuer(), "aud": "api://bifrost", "sub": "system", "exp": now + 300});
+    let token = scene.key.sign("at+jwt", &claims);
+    assert_eq!(server.get("/auth/me", &token).await.problem().0, 401);
+    assert_eq!(server.exchange(&token).await.problem().0, 401);
+    assert_eq!(scene.sign_in(json!({"sub": "system"})).await.problem().0, 401);
+    let of_system =
+        format!("SELECT 'one' AS line FROM sessions WHERE user_id = X'{}'", system.id.as_uuid().simple());
+    assert!(bifrost_test_support::lines(server.store.db(), &of_system).await.is_empty());
+}
+
 #[tokio::test]
 async fn groups_give_and_take_at_each_sign_in() {
     let scene = scene(jit()).await;
