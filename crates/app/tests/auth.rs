@@ -15,7 +15,7 @@ use bifrost_domain::{
     user::{User, UserType},
 };
 use bifrost_storage::Store;
-use bifrost_test_support::{MovableClock, TestDatabase, on_both_databases};
+use bifrost_test_support::{MovableClock, TestDatabase, on_both_databases, password_hash};
 use chrono::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
@@ -138,8 +138,7 @@ async fn a_hundred_refreshes_of_one_token_get_one_successor(db: TestDatabase) {
 }
 
 async fn the_first_registration_is_the_admin_and_only_one_is_first(db: TestDatabase) {
-    let off = AuthSettings { registration_enabled: false, ..settings() };
-    let world = Arc::new(world(&db, off));
+    let world = Arc::new(world(&db, settings()));
     world.auth.ensure_system_user().await.expect("the system user");
     assert!(world.auth.status().await.expect("status").needs_setup, "the system user is nobody");
     let mut tries = tokio::task::JoinSet::new();
@@ -347,14 +346,11 @@ async fn wrong_passwords_and_unknown_users_look_alike() {
 }
 
 #[tokio::test]
-async fn who_may_register_later() {
+async fn nobody_registers_after_the_first() {
     let db = TestDatabase::sqlite().await;
     let world = world(&db, settings());
     world.auth.ensure_dev_user().await.expect("the development user");
     assert!(!world.auth.status().await.expect("status").needs_setup, "the development user is somebody");
-    let refused = world.register("ann@acme.example").await.expect_err("nobody expects ann");
-    assert_eq!((refused.kind, refused.code), (Kind::BadRequest, Some("no_organization")));
-
     let admin = world.admin();
     let permit = authorize(&admin).expect("an admin may");
     let new = NewOrganization {
@@ -369,22 +365,63 @@ async fn who_may_register_later() {
     let organizations = world.organizations();
     let acme = organizations.create(&permit, &admin, new, &Client::default()).await.expect("acme");
     assert_eq!(acme.domain.as_deref(), Some("acme.example"));
-    let ann = world.register("Ann@acme.example").await.expect("acme's people may");
-    assert_eq!((ann.organization_id, ann.is_superuser, ann.user_type), (Some(acme.id), false, UserType::Org));
-    let again = world.register("ann@acme.example").await.expect_err("registered");
-    assert_eq!((again.kind, again.code), (Kind::BadRequest, Some("already_registered")));
 
+    let store = db.store();
+    let now = world.clock.now();
+    let ann = User {
+        id: UserId::from_uuid(SystemIds.next()),
+        email: "ann@acme.example".to_owned(),
+        name: None,
+        user_type: UserType::Org,
+        organization_id: Some(acme.id),
+        is_active: true,
+        is_superuser: false,
+        is_verified: false,
+        is_registered: false,
+        epoch: 0,
+        last_login: None,
+        purge_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let tx = store.db().begin().await.expect("begin");
+    tx.insert_user(&ann, None).await.expect("a stub");
+    tx.commit().await.expect("commit");
+    for (email, who) in [
+        ("Ann@acme.example", "a stub"),
+        ("bob@acme.example", "an address of an organization's domain"),
+        ("admin@localhost", "somebody registered"),
+        ("eve@nowhere.example", "nobody"),
+    ] {
+        let refused = world.register(email).await.expect_err(who);
+        assert_eq!((refused.kind, refused.code), (Kind::Forbidden, Some("registration_off")), "{who}");
+    }
+    let kept = store.reader().find_user(ann.id).await.expect("read").expect("ann");
+    assert!(!kept.is_registered, "nobody claimed her");
+    let bob = store.reader().find_credentials(&"bob@acme.example".parse().expect("an address")).await;
+    assert!(bob.expect("read").is_none(), "nobody joined");
+
+    // Who belongs to an organization that is suspended does not sign in, and it is not deleted under him.
+    let tx = store.db().begin().await.expect("begin");
+    let hash = password_hash("a long password");
+    let zoe = User {
+        id: UserId::from_uuid(SystemIds.next()),
+        email: "zoe@acme.example".into(),
+        is_registered: true,
+        ..ann
+    };
+    tx.insert_user(&zoe, Some(&hash)).await.expect("zoe");
+    tx.commit().await.expect("commit");
     let in_use = organizations
         .delete(&authorize(&admin).expect("may"), &admin, acme.id, &Client::default())
         .await
-        .expect_err("ann belongs to it");
+        .expect_err("people belong to it");
     assert_eq!((in_use.kind, in_use.code), (Kind::Conflict, Some("organization_in_use")));
     let suspend = OrganizationPatch { is_active: Some(false), ..OrganizationPatch::default() };
     organizations.update(&permit, &admin, acme.id, suspend, &Client::default()).await.expect("suspend");
     let error =
-        world.auth.login("ann@acme.example", "a long password".into(), None, &Client::default()).await;
+        world.auth.login("zoe@acme.example", "a long password".into(), None, &Client::default()).await;
     assert_eq!(error.expect_err("suspended").code, Some("account_inactive"));
-    assert!(world.register("bob@acme.example").await.is_err(), "and nobody joins it");
 }
 
 #[tokio::test]

@@ -174,7 +174,6 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
     let environment = auth_environment(settings.environment);
     let mut auth_settings = AuthSettings::new(keys.signing, environment);
     auth_settings.previous_key = keys.previous;
-    auth_settings.registration_enabled = settings.identity.registration_enabled;
     auth_settings.mfa_required = settings.identity.mfa_required;
     auth_settings.password_min_length = settings.identity.password_min_length;
     auth_settings.argon2_memory_kib = settings.identity.argon2_memory_kib;

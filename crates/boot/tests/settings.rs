@@ -38,7 +38,6 @@ fn nothing_set_is_a_development_machine() {
     let user = settings.identity.dev_user.expect("a development user");
     assert_eq!((user.email.as_str(), user.password.expose_secret()), ("admin@localhost", "admin"));
     assert_eq!(settings.identity.dev_bypass, DevBypass::Loopback);
-    assert!(settings.identity.registration_enabled);
     assert_eq!(settings.identity.login_attempts_per_minute.map(u32::from), Some(10));
     assert_eq!(settings.identity.mfa_attempts_per_minute.map(u32::from), Some(5));
     assert!(!settings.identity.mfa_required);
@@ -105,7 +104,6 @@ fn each_value_past_its_bound_is_one_problem_of_that_variable() {
         ("DEV_USER_EMAIL", &["admin", "@localhost", "a b@c", "a@b@c", &format!("a@{}", "b".repeat(254))]),
         ("DEV_USER_PASSWORD", &[&"p".repeat(129)]),
         ("DEV_AUTH_BYPASS", &["yes"]),
-        ("REGISTRATION_ENABLED", &["perhaps"]),
         ("RATE_LIMIT_LOGIN_PER_MINUTE", &["-1", "100001"]),
         ("USER_PURGE_DAYS", &["-1", "366", "never"]),
         ("RATE_LIMIT_MFA_PER_MINUTE", &["-1", "100001"]),
@@ -275,7 +273,6 @@ fn production_names_everything_that_is_unsafe() {
     // Nobody is made of it: production does not start while an account has it.
     assert_eq!(settings.identity.dev_user.expect("what was given").email, "admin@localhost");
     assert_eq!(settings.identity.dev_bypass, DevBypass::Off);
-    assert!(!settings.identity.registration_enabled);
     assert!(settings.server.cookies_secure());
     assert!(
         settings.warnings.iter().any(|line| line.contains("DEV_USER_PASSWORD")),

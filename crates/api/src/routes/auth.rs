@@ -23,7 +23,7 @@ use bifrost_domain::{
     error::{Error, Kind},
     identity_provider::IdentityProvider,
     ids::{OrganizationId, UserId},
-    policy::actions::{ReadAccount, UseAccount},
+    policy::actions::{ReadAccount, ShowFactor, UseAccount},
     rights::MembershipRole,
 };
 use secrecy::ExposeSecret;
@@ -42,7 +42,7 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(public(routes!(refresh)))
         .routes(allowed::<ReadAccount>(routes!(me)))
         .routes(public(routes!(register)))
-        .routes(allowed::<UseAccount>(routes!(logout)))
+        .routes(allowed::<ShowFactor>(routes!(logout)))
         .routes(allowed::<UseAccount>(routes!(switch_organization)))
         .routes(public(routes!(status)))
 }
@@ -253,15 +253,11 @@ async fn login(
         return Err(Error::forbidden("this origin may not sign in").with_code("foreign_origin").into());
     }
     state.limits.login.check(client.ip).await?;
-    // Before the password is looked at: whether the account exists makes no difference.
-    state.limits.account.check_account(&input.username).await?;
     let jar = CookieJar::from_headers(&headers);
     let device = jar.get(DEVICE_COOKIE).map(Cookie::value);
-    let outcome = state.auth.login(&input.username, input.password.into(), device, &client).await;
-    if !matches!(&outcome, Err(error) if error.kind == Kind::Unauthenticated) {
-        state.limits.account.forgive_account(&input.username).await;
-    }
-    match outcome? {
+    let signing_in = state.auth.login(&input.username, input.password.into(), device, &client);
+    let is_refusal = |error: &Error| error.kind == Kind::Unauthenticated;
+    match state.limits.account.failing(&input.username, signing_in, is_refusal).await? {
         SignIn::Session(pair) => Ok(with_cookies(&state, &pair)),
         SignIn::SecondFactor(challenge) => {
             let mut response = Json(SignInOut::Challenge(challenge.into())).into_response();
@@ -280,6 +276,7 @@ async fn login(
     request_body(content = Option<RefreshIn>, content_type = "application/json"),
     responses(
         (status = 200, body = TokensOut),
+        (status = 403, description = "by cookie from another web site", body = ProblemOut, content_type = "application/problem+json"),
         (status = 401, description = "not a refresh token that holds", body = ProblemOut, content_type = "application/problem+json"),
         (status = 429, description = "too many attempts", body = ProblemOut, content_type = "application/problem+json"),
     )
@@ -291,14 +288,19 @@ async fn refresh(
     OptionalJson(input): OptionalJson<RefreshIn>,
 ) -> Result<Response> {
     state.limits.refresh.check(client.ip).await?;
-    let cookie = || {
-        let jar = CookieJar::from_headers(&headers);
-        jar.get(REFRESH_COOKIE).map(|cookie| cookie.value().to_owned())
+    let token = match input.and_then(|input| input.refresh_token) {
+        Some(token) => token,
+        None => {
+            // A neighbour under our domain is the same site for cookies, and could use the token up in its visitors' browsers.
+            if origin(&state, &headers) != Origin::Ours {
+                let refused = Error::forbidden("this origin may not go on with a session by its cookie");
+                return Err(refused.with_code("foreign_origin").into());
+            }
+            let jar = CookieJar::from_headers(&headers);
+            let cookie = jar.get(REFRESH_COOKIE).map(|cookie| cookie.value().to_owned());
+            cookie.ok_or_else(|| Error::unauthenticated("send `refresh_token` in the body or as a cookie"))?
+        }
     };
-    let token = input
-        .and_then(|input| input.refresh_token)
-        .or_else(cookie)
-        .ok_or_else(|| Error::unauthenticated("send `refresh_token` in the body or as a cookie"))?;
     let pair = state.auth.refresh(&token, &client).await?;
     Ok(with_cookies(&state, &pair))
 }
@@ -340,15 +342,14 @@ async fn me(me: SignedIn) -> Json<MeOut> {
 
 /// Make an account
 ///
-/// The first user of an empty system becomes a platform admin. Later an administrator has to have made a stub, or the address has to
-/// be of an organization's domain.
+/// The first user of an empty system becomes a platform admin. Later an administrator makes the accounts, or an identity provider
+/// vouches for people.
 #[utoipa::path(
     post, path = "/auth/register", tag = TAG, security(()),
     request_body = RegisterIn,
     responses(
         (status = 201, body = UserOut),
-        (status = 400, description = "registered already, or nobody expects this address", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 403, description = "registration is off", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 403, description = "there is a user already: registration is off", body = ProblemOut, content_type = "application/problem+json"),
         (status = 422, description = "bad fields", body = ProblemOut, content_type = "application/problem+json"),
         (status = 429, description = "too many attempts", body = ProblemOut, content_type = "application/problem+json"),
     )

@@ -69,7 +69,7 @@ struct UserIn {
     email: String,
     #[schema(example = "Ann", max_length = 255)]
     name: Option<String>,
-    /// Without one it is a stub, which the person registers.
+    /// Without one it is a stub: it waits for a password, or for an identity provider that vouches for the address.
     #[schema(format = Password, min_length = 8, max_length = 256)]
     password: Option<String>,
     /// `PLATFORM` or `ORG`; `ORG` when an organization is named or acted in.
@@ -223,7 +223,7 @@ async fn list(State(state): State<ApiState>, me: SignedIn, Query(asked): Query<U
 
 /// Make a user
 ///
-/// Without a password it is a stub: the person registers with the address. Who is no platform admin makes people of the organization that
+/// Without a password it is a stub, until it gets one or an identity provider vouches for the address. Who is no platform admin makes people of the organization that
 /// he acts in.
 #[utoipa::path(
     post, path = "/api/users", tag = TAG, request_body = UserIn,

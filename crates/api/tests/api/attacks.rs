@@ -134,12 +134,12 @@ async fn who_has_no_right_is_refused_before_anything_is_looked_at() {
         for (role, token) in &tokens {
             let role: MembershipRole = role.parse().expect("a rank");
             let may = match rule {
-                Rule::SignedIn | Rule::Person => true,
+                Rule::SignedIn | Rule::Person | Rule::Waiting => true,
                 Rule::Member => role.reaches(MembershipRole::Member),
                 Rule::Permission => role.reaches(MembershipRole::Admin),
                 Rule::PlatformAdmin => false,
             };
-            if may && matches!(rule, Rule::SignedIn | Rule::Person) {
+            if may && matches!(rule, Rule::SignedIn | Rule::Person | Rule::Waiting) {
                 continue;
             }
             let reply = attack(&server, &route, &route.with(NOWHERE), &[("authorization", token)]).await;

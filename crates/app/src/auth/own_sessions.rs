@@ -75,6 +75,7 @@ impl Auth {
     ) -> Result<u64> {
         let user = permit.user_id();
         let tx = self.store.db().begin().await?;
+        tx.lock_user(user).await?;
         let now = self.clock.now();
         let ended = tx.end_own_sessions(user, None, "revoked_by_user", now).await?;
         // What was about to become a session (a device that was let in, a second factor that is waited for) ends with them.

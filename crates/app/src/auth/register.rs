@@ -1,5 +1,4 @@
-//! Making an account: the first user of an empty system, a stub that an administrator made ahead, or somebody with an
-//! address of an organization's domain.
+//! Making an account: the first user of an empty system. And what every account is made of.
 
 use super::{
     Auth, Client,
@@ -11,7 +10,7 @@ use bifrost_domain::{
     rights::{MembershipRole, MembershipSource},
     user::{Email, User, UserType},
 };
-use bifrost_storage::{Tx, audit::Outcome, memberships::Membership};
+use bifrost_storage::{audit::Outcome, memberships::Membership};
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -50,62 +49,27 @@ impl Auth {
         })
     }
 
-    /// Makes an account.
+    /// Makes the account of the first user, a platform admin. Nobody else registers: an address proves nothing while no mail is sent to it,
+    /// so an administrator gives people their first password, or an identity provider vouches for them.
     ///
     /// # Errors
-    /// Invalid fields; forbidden when registration is off; bad request when the address is registered or nobody expects it.
+    /// Invalid fields; forbidden when there is a user already.
     pub async fn register(&self, account: NewAccount, client: &Client) -> Result<User> {
         let (email, name) = self.check(&account)?;
-        if !self.settings.registration_enabled && self.reader.has_people().await? {
-            return Err(Error::forbidden("registration is off; ask your administrator for an account")
-                .with_code("registration_off"));
+        if self.reader.has_people().await? {
+            return Err(registration_off());
         }
-        // Before the transaction: nothing slow happens inside one. Who may is decided again inside.
+        // Before the transaction: nothing slow happens inside one. Who is the first is decided again inside.
         let hash = self.passwords.hash(account.password).await?;
-        let now = self.clock.now();
         let tx = self.store.db().begin().await?;
         tx.lock_registration().await?;
-        let user = self.decide(&tx, &email, name, &hash, now).await?;
+        if tx.has_people().await? {
+            return Err(registration_off());
+        }
+        let user = self.account(&email, name, None, self.clock.now());
+        tx.insert_user(&user, Some(&hash)).await?;
         tx.insert_audit(self.entry("user.register", Outcome::Success, Some(&user), client)).await?;
         tx.commit().await?;
-        Ok(user)
-    }
-
-    async fn decide(
-        &self,
-        tx: &Tx,
-        email: &Email,
-        name: Option<String>,
-        hash: &SecretString,
-        now: DateTime<Utc>,
-    ) -> Result<User> {
-        if !tx.has_people().await? {
-            let user = self.account(email, name, None, now);
-            tx.insert_user(&user, Some(hash)).await?;
-            return Ok(user);
-        }
-        if !self.settings.registration_enabled {
-            return Err(Error::forbidden("registration is off; ask your administrator for an account")
-                .with_code("registration_off"));
-        }
-        if let Some(found) = tx.find_credentials(email).await? {
-            if !tx.register_stub(found.user.id, name.as_deref(), hash, now).await? {
-                return Err(Error::bad_request("this address is registered already; sign in instead")
-                    .with_code("already_registered"));
-            }
-            let stub = found.user;
-            return Ok(User { is_registered: true, name: name.or(stub.name), updated_at: now, ..stub });
-        }
-        let home = tx.find_organization_by_domain(email.domain()).await?.ok_or_else(|| {
-            Error::bad_request("no organization expects this address; ask your administrator for an account")
-                .with_code("no_organization")
-        })?;
-        let user = self.account(email, name, Some(home.id), now);
-        // Before the row that refers to the organization: who deletes it locks in this order, too.
-        tx.lock_tree().await?;
-        tx.insert_user(&user, Some(hash)).await?;
-        tx.write_membership(&first_membership(user.id, home.id, None, now)).await?;
-        tx.inherit(now).await?;
         Ok(user)
     }
 
@@ -134,6 +98,13 @@ impl Auth {
             updated_at: now,
         }
     }
+}
+
+fn registration_off() -> Error {
+    Error::forbidden(
+        "registration is off; ask your administrator for an account with a password, or sign in with an identity provider",
+    )
+    .with_code("registration_off")
 }
 
 /// The membership that somebody of an organization begins with.

@@ -48,8 +48,6 @@ pub struct AuthSettings {
     pub refresh_ttl: Duration,
     /// How long a session holds, however often it is refreshed (RFC 9700, 4.14.2).
     pub session_ttl: Duration,
-    /// Whether people may register; the first user always may.
-    pub registration_enabled: bool,
     /// Where the program runs.
     pub environment: Environment,
     /// The development user; never made in production, which does not start while an account has its password.
@@ -71,7 +69,7 @@ pub struct AuthSettings {
 }
 
 impl AuthSettings {
-    /// The contract's values around a key: access 30 min, refresh 7 d, sessions 30 d, registration off, no development user, one password
+    /// The contract's values around a key: access 30 min, refresh 7 d, sessions 30 d, no development user, one password
     /// check per processor, OWASP's parameters of argon2id, passwords of 8 characters, a second factor where an organization asks for it.
     #[must_use]
     pub fn new(signing_key: SecretString, environment: Environment) -> Self {
@@ -81,7 +79,6 @@ impl AuthSettings {
             access_ttl: Duration::from_secs(30 * 60),
             refresh_ttl: Duration::from_secs(7 * 24 * 60 * 60),
             session_ttl: Duration::from_secs(30 * 24 * 60 * 60),
-            registration_enabled: environment == Environment::Development,
             environment,
             dev_user: None,
             password_concurrency: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

@@ -24,7 +24,8 @@ pub struct NewUser {
     pub email: String,
     /// Display name, up to 255 characters.
     pub name: Option<String>,
-    /// Without one it is a stub, to be registered by the person.
+    /// Without one it is a stub: the account waits for a password from an administrator, or for an identity provider that vouches for its
+    /// address.
     pub password: Option<SecretString>,
     /// Of an organization when one is named or acted in, else of the platform.
     pub user_type: Option<UserType>,
@@ -74,7 +75,7 @@ impl Users {
         }
         if new.password.is_some() && permit.caller().application_id.is_some() {
             return Err(Error::forbidden(
-                "an application makes people without a password: they register themselves",
+                "an application makes people without a password: an administrator gives them one, or an identity provider vouches for them",
             )
             .with_code("person_needed"));
         }

@@ -1,4 +1,4 @@
-//! Keys, the development user and its bypass, registration.
+//! Keys, the development user and its bypass.
 
 use super::{
     Environment,
@@ -43,8 +43,6 @@ pub struct Identity {
     pub dev_user: Option<DevUser>,
     /// When the bypass holds.
     pub dev_bypass: DevBypass,
-    /// Whether people may register (the first user always may).
-    pub registration_enabled: bool,
     /// Sign-in attempts per minute and address; `None`: no limit.
     pub login_attempts_per_minute: Option<NonZeroU32>,
     /// Days after which a deleted account is removed for good.
@@ -82,9 +80,6 @@ pub(super) fn read(reader: &mut Reader<'_>, around: &Around) -> Identity {
         encryption_key: encryption_key(reader, production),
         dev_user: dev_user(reader, around, dev_bypass),
         dev_bypass,
-        registration_enabled: reader
-            .flag("REGISTRATION_ENABLED")
-            .unwrap_or(around.environment == Environment::Development),
         user_purge_days: reader.number("USER_PURGE_DAYS", 0..=365),
         login_attempts_per_minute: rate(reader, around, "RATE_LIMIT_LOGIN_PER_MINUTE", 10),
         mfa_attempts_per_minute: rate(reader, around, "RATE_LIMIT_MFA_PER_MINUTE", 5),

@@ -168,11 +168,6 @@ pub const VARIABLES: &[Variable] = &[
     ),
     open(
         IDENTITY,
-        "REGISTRATION_ENABLED",
-        "true or false: whether people may register. Default: true in development, else false. The first user always may.",
-    ),
-    open(
-        IDENTITY,
         "RATE_LIMIT_LOGIN_PER_MINUTE",
         "Sign-in attempts per minute and address, 0 (no limit, never in production) to 100000. Default: 10, and none in testing.",
     ),

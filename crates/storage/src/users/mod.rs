@@ -137,6 +137,19 @@ impl Tx {
         Ok(())
     }
 
+    /// Keeps others who change this user, or what hangs on the account, out until this transaction ends; the crate's documentation says in
+    /// which order locks are taken. (On SQLite there is one writer anyway.)
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn lock_user(&self, id: UserId) -> Result<(), Error> {
+        if self.inner.get_database_backend() == DbBackend::Postgres {
+            let sql = "SELECT id FROM users WHERE id = $1 FOR UPDATE";
+            dialect::execute_in(&self.inner, sql, [id.as_uuid().into()]).await?;
+        }
+        Ok(())
+    }
+
     /// Whether anybody but the system user exists.
     ///
     /// # Errors
@@ -179,33 +192,6 @@ impl Tx {
         .insert(&self.inner)
         .await?;
         Ok(())
-    }
-
-    /// Turns the stub of somebody of an organization into a registered user: an administrator's is nobody's to claim by its address. Guarded:
-    /// tells whether it was a stub still.
-    ///
-    /// # Errors
-    /// Away.
-    pub async fn register_stub(
-        &self,
-        id: UserId,
-        name: Option<&str>,
-        password_hash: &SecretString,
-        now: DateTime<Utc>,
-    ) -> Result<bool, Error> {
-        let changed = dialect::execute_in(
-            &self.inner,
-            "UPDATE users SET is_registered = TRUE, name = COALESCE($2, name), password_hash = $3, updated_at = $4 \
-             WHERE id = $1 AND is_registered = FALSE AND is_active = TRUE AND is_superuser = FALSE AND user_type = 'ORG'",
-            [
-                id.as_uuid().into(),
-                name.into(),
-                password_hash.expose_secret().into(),
-                now.into(),
-            ],
-        )
-        .await?;
-        Ok(changed == 1)
     }
 
     /// Sets a password and raises the epoch: every older session ends.

@@ -25,9 +25,11 @@ async fn a_user_through_his_life() {
     let path = format!("/api/users/{}", id_of(&ann));
     assert_eq!(server.get(&path, admin).await.json(), ann);
 
-    // The stub is registered by the person, who is a member at home.
+    // Nobody claims the stub by its address: an administrator gives the person a password, who is a member at home.
     let body = json!({"email": "ANN@acme.example", "password": PASSWORD});
-    assert_eq!(server.ask(Method::POST, "/auth/register", &[], Some(body)).await.status, StatusCode::CREATED);
+    let claimed = server.ask(Method::POST, "/auth/register", &[], Some(body)).await;
+    assert_eq!(claimed.problem(), problem(403, "registration_off"));
+    assert_eq!(house.patch(admin, &path, json!({"password": PASSWORD})).await.json()["is_registered"], true);
     let token = house.sign_in("ann@acme.example").await;
     assert_eq!(house.me(&token).await["current_organization_id"], json!(house.acme));
 
