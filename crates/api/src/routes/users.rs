@@ -2,15 +2,11 @@
 
 use crate::{
     access::allowed,
-    extract::{ClientInfo, Json, PageIn, Patch, Path, Query, SignedIn, ValidJson, with_next},
+    extract::{ClientInfo, Json, PageIn, Patch, Path, Query, SignedIn, ValidJson, array},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bifrost_app::users::{NewUser, UserPatch};
 use bifrost_domain::{
     ids::{FormId, OrganizationId, RoleId, UserId},
@@ -215,16 +211,14 @@ async fn list(State(state): State<ApiState>, me: SignedIn, Query(asked): Query<U
     let page = PageIn { limit: asked.limit, continuation_token: asked.continuation_token };
     let (limit, after) = page.resolve(DEFAULT_LIMIT)?;
     let filter = PeopleFilter { user_type: asked.r#type, place: asked.org_id, text: asked.q };
-    let (found, more) = state.users.list(&permit, filter, after.map(UserId::from_uuid), limit).await?;
-    let next = found.last().filter(|_| more).map(|last| last.user.id.as_uuid());
-    let body: Vec<UserOut> = found.into_iter().map(UserOut::from).collect();
-    Ok(with_next(Json(body).into_response(), next))
+    let found = state.users.list(&permit, filter, after.map(UserId::from_uuid), limit).await?;
+    Ok(array::<_, UserOut>(found, |last| last.user.id.as_uuid()))
 }
 
 /// Make a user
 ///
-/// Without a password it is a stub, until it gets one or an identity provider vouches for the address. Who is no platform admin makes people of the organization that
-/// he acts in.
+/// Without a password it is a stub, until it gets one or an identity provider vouches for the address. Who is no platform admin makes people
+/// of the organization that he acts in.
 #[utoipa::path(
     post, path = "/api/users", tag = TAG, request_body = UserIn,
     responses(
