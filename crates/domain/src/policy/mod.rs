@@ -50,7 +50,7 @@ pub struct Caller {
     pub on_behalf_of: Option<UserId>,
     /// The key that was shown, of an API client or of a person.
     pub key_id: Option<KeyId>,
-    /// Whether a second factor is required and was not shown. Keys are asked for none: who makes one has shown his.
+    /// Whether a second factor is required and was not shown; keys are asked for none.
     pub owes_factor: bool,
     rights: Arc<Rights>,
     permissions: BTreeSet<String>,
