@@ -33,6 +33,7 @@ mod m20261125_000009_account;
 mod m20261125_000010_identity_providers;
 mod m20261125_000011_machines;
 mod m20261125_000012_audit;
+mod m20261126_000013_session_factor;
 mod m20261126_000014_idempotency;
 pub mod place;
 mod report;
@@ -69,6 +70,7 @@ fn all() -> Vec<(Box<dyn MigrationTrait>, &'static str)> {
         migration!(m20261125_000010_identity_providers),
         migration!(m20261125_000011_machines),
         migration!(m20261125_000012_audit),
+        migration!(m20261126_000013_session_factor),
         migration!(m20261126_000014_idempotency),
     ]
 }

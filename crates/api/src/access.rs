@@ -156,11 +156,13 @@ pub fn policy_table(document: &OpenApi) -> String {
             }
             Rule::SignedIn => "everybody signed in, also with an SDK key; no application",
             Rule::Person => "everybody signed in, with no key",
+            Rule::Waiting => "everybody signed in, with no key, also while a second factor is owed",
         };
         let _ = writeln!(text, "| `{permission}` | {who} |");
     }
     text.push_str(
-        "\nA permission holds in the organization that the call acts in (`X-Organization-Id`, else the one the session was switched \
+        "\nWho owes a second factor that is required has `account.factor` and nothing else, until it is shown (403 `mfa_required`).\n\n\
+         A permission holds in the organization that the call acts in (`X-Organization-Id`, else the one the session was switched \
          to, else home), and reaches nothing of another one: what belongs to another organization answers 404, as what does not exist.\n\n\
          ## Routes\n\n| route | permission |\n|---|---|\n",
     );

@@ -63,6 +63,22 @@ impl RateLimit {
         }
     }
 
+    /// Tries something on an account; only a try that `is_failure` says failed counts. It is counted before, so that whether the account
+    /// exists makes no difference, and many tries at once are as few as one after the other.
+    pub(crate) async fn failing<T>(
+        &self,
+        account: &str,
+        attempt: impl Future<Output = Result<T>>,
+        is_failure: impl FnOnce(&Error) -> bool,
+    ) -> Result<T> {
+        self.check_account(account).await?;
+        let outcome = attempt.await;
+        if !outcome.as_ref().is_err_and(is_failure) {
+            self.forgive_account(account).await;
+        }
+        outcome
+    }
+
     fn key(&self, who: &str) -> String {
         format!("{}:{who}", self.limit.as_str())
     }

@@ -26,6 +26,7 @@ pub mod machines;
 pub mod members;
 pub mod metrics;
 pub mod organizations;
+pub(crate) mod pages;
 pub mod roles;
 pub mod sdk;
 pub mod users;

@@ -3,6 +3,7 @@
 use crate::{
     audit::{About, Scribe, changes},
     auth::Client,
+    pages::{cut, one_more},
 };
 use bifrost_domain::{
     clock::{SharedClock, SharedIds},
@@ -75,11 +76,8 @@ impl Organizations {
         after: Option<OrganizationId>,
         limit: u32,
     ) -> Result<(Vec<Organization>, bool)> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut found = self.reader.list_organizations(permit, after, limit as u64 + 1).await?;
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let found = self.reader.list_organizations(permit, after, one_more(limit)).await?;
+        Ok(cut(found, limit))
     }
 
     /// One organization.

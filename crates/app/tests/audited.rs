@@ -10,7 +10,7 @@ const EXCEPT: &[(&str, &str, &str)] = &[
         "nobody did it: the program makes its own user at the first start",
     ),
     ("auth/login.rs", "renew_hash", "the same password under newer parameters"),
-    ("auth/login.rs", "begin_session_through", "`open_session` writes the line"),
+    ("auth/login.rs", "begin_session", "`open_session` writes the line"),
     ("auth/device.rs", "poll_device", "a question; the session that begins writes the line"),
     ("auth/mfa/challenge.rs", "second_factor", "a question; whoever answers it writes the line"),
     ("auth/mfa/manage.rs", "proved", "hands the transaction to those who write the line"),

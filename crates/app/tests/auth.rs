@@ -15,7 +15,7 @@ use bifrost_domain::{
     user::{User, UserType},
 };
 use bifrost_storage::Store;
-use bifrost_test_support::{MovableClock, TestDatabase, on_both_databases};
+use bifrost_test_support::{MovableClock, TestDatabase, on_both_databases, password_hash};
 use chrono::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
@@ -385,6 +385,85 @@ async fn who_may_register_later() {
         world.auth.login("ann@acme.example", "a long password".into(), None, &Client::default()).await;
     assert_eq!(error.expect_err("suspended").code, Some("account_inactive"));
     assert!(world.register("bob@acme.example").await.is_err(), "and nobody joins it");
+}
+
+#[tokio::test]
+async fn nobody_registers_later_when_it_is_off() {
+    let db = TestDatabase::sqlite().await;
+    let world = world(&db, AuthSettings { registration_enabled: false, ..settings() });
+    world.auth.ensure_dev_user().await.expect("the development user");
+    assert!(!world.auth.status().await.expect("status").needs_setup, "the development user is somebody");
+    let admin = world.admin();
+    let permit = authorize(&admin).expect("an admin may");
+    let new = NewOrganization {
+        name: "Acme".into(),
+        domain: Some(" ACME.example ".into()),
+        kind: OrganizationKind::Company,
+        parent_id: None,
+        time_zone: "Europe/Oslo".to_owned(),
+        is_active: true,
+        settings: serde_json::json!({}),
+    };
+    let organizations = world.organizations();
+    let acme = organizations.create(&permit, &admin, new, &Client::default()).await.expect("acme");
+    assert_eq!(acme.domain.as_deref(), Some("acme.example"));
+
+    let store = db.store();
+    let now = world.clock.now();
+    let ann = User {
+        id: UserId::from_uuid(SystemIds.next()),
+        email: "ann@acme.example".to_owned(),
+        name: None,
+        user_type: UserType::Org,
+        organization_id: Some(acme.id),
+        is_active: true,
+        is_superuser: false,
+        is_verified: false,
+        is_registered: false,
+        epoch: 0,
+        last_login: None,
+        purge_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let tx = store.db().begin().await.expect("begin");
+    tx.insert_user(&ann, None).await.expect("a stub");
+    tx.commit().await.expect("commit");
+    for (email, who) in [
+        ("Ann@acme.example", "a stub"),
+        ("bob@acme.example", "an address of an organization's domain"),
+        ("admin@localhost", "somebody registered"),
+        ("eve@nowhere.example", "nobody"),
+    ] {
+        let refused = world.register(email).await.expect_err(who);
+        assert_eq!((refused.kind, refused.code), (Kind::Forbidden, Some("registration_off")), "{who}");
+    }
+    let kept = store.reader().find_user(ann.id).await.expect("read").expect("ann");
+    assert!(!kept.is_registered, "nobody claimed her");
+    let bob = store.reader().find_credentials(&"bob@acme.example".parse().expect("an address")).await;
+    assert!(bob.expect("read").is_none(), "nobody joined");
+
+    // Who belongs to an organization that is suspended does not sign in, and it is not deleted under him.
+    let tx = store.db().begin().await.expect("begin");
+    let hash = password_hash("a long password");
+    let zoe = User {
+        id: UserId::from_uuid(SystemIds.next()),
+        email: "zoe@acme.example".into(),
+        is_registered: true,
+        ..ann
+    };
+    tx.insert_user(&zoe, Some(&hash)).await.expect("zoe");
+    tx.commit().await.expect("commit");
+    let in_use = organizations
+        .delete(&authorize(&admin).expect("may"), &admin, acme.id, &Client::default())
+        .await
+        .expect_err("people belong to it");
+    assert_eq!((in_use.kind, in_use.code), (Kind::Conflict, Some("organization_in_use")));
+    let suspend = OrganizationPatch { is_active: Some(false), ..OrganizationPatch::default() };
+    organizations.update(&permit, &admin, acme.id, suspend, &Client::default()).await.expect("suspend");
+    let error =
+        world.auth.login("zoe@acme.example", "a long password".into(), None, &Client::default()).await;
+    assert_eq!(error.expect_err("suspended").code, Some("account_inactive"));
 }
 
 #[tokio::test]

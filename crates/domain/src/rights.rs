@@ -53,6 +53,8 @@ pub struct Held {
     pub role: MembershipRole,
     /// Whether the organization is active: in one that is not, nobody acts but platform admins.
     pub is_active: bool,
+    /// Whether the organization requires a second factor of its people.
+    pub requires_factor: bool,
     /// What his roles there add.
     pub granted: Granted,
 }
@@ -91,7 +93,7 @@ impl Rights {
         if !permissions.is_empty() {
             granted.add("custom".to_owned(), permissions.iter().map(|&one| one.to_owned()));
         }
-        let held = Held { role, is_active: true, granted };
+        let held = Held { role, is_active: true, requires_factor: false, granted };
         Self { held: [(organization, held)].into(), everywhere: Granted::default() }
     }
 
@@ -100,6 +102,12 @@ impl Rights {
     #[must_use]
     pub fn admit(&self, user: &User) -> bool {
         user.is_superuser || user.organization_id.is_none() || self.held.values().any(|held| held.is_active)
+    }
+
+    /// Whether an active organization requires a second factor.
+    #[must_use]
+    pub fn require_factor(&self) -> bool {
+        self.held.values().any(|held| held.is_active && held.requires_factor)
     }
 
     /// What roles give in an organization (GLOBAL without one): those of roles without an organization count at home.

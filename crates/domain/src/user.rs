@@ -76,6 +76,9 @@ pub struct SessionState {
     pub organization_id: Option<OrganizationId>,
     /// What the user holds.
     pub rights: Arc<Rights>,
+    /// Whether a second factor is required of the user and was not shown for this session: until then it opens the way to show one, and
+    /// nothing else ([`policy`](crate::policy)).
+    pub owes_factor: bool,
 }
 
 impl SessionState {

@@ -2,7 +2,7 @@
 
 use crate::{Error, Reader, Store, Tx, audit::cut, dialect, machines::rows};
 use bifrost_domain::{
-    ids::{DeviceGrantId, UserId},
+    ids::{DeviceGrantId, SessionId, UserId},
     policy::{Permit, actions::UseAccount},
 };
 use chrono::{DateTime, Duration, Utc};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 const TABLE: &str = "device_grants";
 const COLUMNS: &str = "id, user_code, client_id, user_agent, ip_address, created_at, expires_at, interval_seconds, polled_at, user_id, \
-     epoch, approved, consumed_at";
+     epoch, factor_at, approved, consumed_at";
 /// What ended so long ago is removed when the next program asks.
 const KEPT_AFTER_END: Duration = Duration::hours(1);
 
@@ -20,8 +20,15 @@ const KEPT_AFTER_END: Duration = Duration::hours(1);
 pub enum Decision {
     /// Nothing yet.
     Pending,
-    /// Yes: who, and his epoch at that time.
-    Approved(UserId, i64),
+    /// Yes.
+    Approved {
+        /// Who said it.
+        user: UserId,
+        /// His epoch at that time.
+        epoch: i64,
+        /// When a second factor was shown for the session that said it.
+        factor_at: Option<DateTime<Utc>>,
+    },
     /// No.
     Denied,
 }
@@ -59,7 +66,11 @@ fn grant_of(row: &QueryResult) -> Result<DeviceGrant, Error> {
     let approved: Option<bool> = dialect::get(row, TABLE, "approved")?;
     let decision = match (approved, user, epoch) {
         (None, ..) => Decision::Pending,
-        (Some(true), Some(user), Some(epoch)) => Decision::Approved(UserId::from_uuid(user), epoch),
+        (Some(true), Some(user), Some(epoch)) => Decision::Approved {
+            user: UserId::from_uuid(user),
+            epoch,
+            factor_at: dialect::get(row, TABLE, "factor_at")?,
+        },
         _ => Decision::Denied,
     };
     Ok(DeviceGrant {
@@ -136,11 +147,18 @@ impl Tx {
         now: DateTime<Utc>,
     ) -> Result<Option<DeviceGrant>, Error> {
         let sql = format!(
-            "UPDATE device_grants SET user_id = $2, epoch = $3, approved = $4 \
+            "UPDATE device_grants SET user_id = $2, epoch = $3, approved = $4, \
+             factor_at = (SELECT s.factor_at FROM sessions s WHERE s.id = $6) \
              WHERE user_code = $1 AND approved IS NULL AND expires_at > $5 RETURNING {COLUMNS}"
         );
-        let values =
-            [user_code.into(), permit.user_id().as_uuid().into(), epoch.into(), approved.into(), now.into()];
+        let values = [
+            user_code.into(),
+            permit.user_id().as_uuid().into(),
+            epoch.into(),
+            approved.into(),
+            now.into(),
+            permit.caller().session_id.map(SessionId::as_uuid).into(),
+        ];
         rows(&self.inner, &sql, values).await?.first().map(grant_of).transpose()
     }
 

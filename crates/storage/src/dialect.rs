@@ -1,7 +1,7 @@
 //! What differs between the databases in statements, and how rows are read.
 
 use crate::{Db, Error};
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, TryGetable, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, TryGetable, Value};
 use std::{str::FromStr, time::Duration};
 
 /// A statement that is not answered within this time counts as lost with its connection: a network that drops packets silently would keep
@@ -84,6 +84,14 @@ pub(crate) fn parse<T: FromStr<Err: std::fmt::Display>>(
 ) -> Result<T, Error> {
     let text: String = get(row, table, column)?;
     text.parse().map_err(|error: T::Err| Error::Inconsistent { table, column, reason: error.to_string() })
+}
+
+/// Whether an organization (`o`) requires a second factor of its people: its settings say `{"security": {"mfa_required": true}}`.
+pub(crate) fn requires_factor(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Postgres => r#"o.settings @> '{"security": {"mfa_required": true}}'"#,
+        _ => "json_type(o.settings, '$.security.mfa_required') IS 'true'",
+    }
 }
 
 /// Escapes `%`, `_` and `\` for a `lower(…) LIKE lower(…) ESCAPE '\'`: the database folds both sides, by its own rules. PostgreSQL

@@ -165,8 +165,8 @@ impl Tx {
         Ok(gone == 1)
     }
 
-    /// Turns a stub into a registered user without a password, for who signs in with a provider. Guarded: tells whether it was a stub
-    /// still.
+    /// Turns the stub of somebody of an organization into a registered user without a password, for who signs in with a provider that
+    /// vouches for its address; an administrator's is nobody's to claim. Guarded: tells whether it was a stub still.
     ///
     /// # Errors
     /// Away.

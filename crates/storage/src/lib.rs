@@ -8,6 +8,14 @@
 //! Rules: times and ids come from Rust, never from column defaults; statements over many rows are sorted by key; whatever
 //! is on the hot path of a run goes through a [`coalescer::Coalescer`]; nothing slow happens inside a transaction.
 //!
+//! Locks, on PostgreSQL: whoever takes several takes them in this order, so that no two wait for each other.
+//! 1. registration ([`Tx::lock_registration`]): who is first, who is the last admin, whose is an address or an identity;
+//! 2. the tree ([`Tx::lock_tree`]): organizations, memberships and what is inherited;
+//! 3. the user ([`Tx::lock_user`], [`Tx::lock_person`]): before anything that hangs on the account is changed in the same transaction as the
+//!    account, or in several rows: sessions, factors, challenges, trusted devices, device grants, identities. One user at a time;
+//! 4. the session ([`Tx::lock_session`]), then its refresh tokens: a refresh needs no more than these two;
+//! 5. all other rows.
+//!
 //! How to add an aggregate:
 //! 1. a migration for its tables (the crate `bifrost-migration` says how);
 //! 2. a file here, named after it: reads are methods of [`Reader`], writes of [`Store`]; a read of something that belongs to a tenant takes

@@ -60,16 +60,18 @@ pub struct Member {
 /// All that somebody holds.
 pub(crate) async fn rights_of<C: ConnectionTrait>(connection: &C, user: &User) -> Result<Rights, Error> {
     let mut rights = Rights::default();
-    let statement = Statement::from_sql_and_values(
-        connection.get_database_backend(),
-        "SELECT m.organization_id, m.role, o.is_active FROM memberships m JOIN organizations o ON o.id = m.organization_id \
-         WHERE m.user_id = $1",
-        [user.id.as_uuid().into()],
+    let backend = connection.get_database_backend();
+    let sql = format!(
+        "SELECT m.organization_id, m.role, o.is_active, {} AS requires_factor FROM memberships m \
+         JOIN organizations o ON o.id = m.organization_id WHERE m.user_id = $1",
+        dialect::requires_factor(backend)
     );
+    let statement = Statement::from_sql_and_values(backend, sql, [user.id.as_uuid().into()]);
     for row in connection.query_all(statement).await? {
         let id = OrganizationId::from_uuid(dialect::get(&row, "memberships", "organization_id")?);
         let role: MembershipRole = dialect::parse(&row, "memberships", "role")?;
         let is_active = dialect::get(&row, "organizations", "is_active")?;
+        let requires_factor = dialect::get(&row, "organizations", "requires_factor")?;
         rights
             .held
             .entry(id)
@@ -78,7 +80,12 @@ pub(crate) async fn rights_of<C: ConnectionTrait>(connection: &C, user: &User) -
                     held.role = role;
                 }
             })
-            .or_insert(Held { role, is_active, granted: bifrost_domain::rights::Granted::default() });
+            .or_insert(Held {
+                role,
+                is_active,
+                requires_factor,
+                granted: bifrost_domain::rights::Granted::default(),
+            });
     }
     let given = user_roles::Entity::find()
         .filter(user_roles::Column::UserId.eq(user.id.as_uuid()))

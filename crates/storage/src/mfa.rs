@@ -1,7 +1,7 @@
 //! Second factors: the secret that one-time codes are made of, recovery codes, and challenges (a sign-in that waits for a code).
 //!
 //! Tries are counted before a code is looked at, by guarded updates: however many callers try at once, no more codes are looked at than
-//! are allowed. A step, a recovery code and a challenge are used by exactly one of them.
+//! are allowed. A step, a recovery code and a challenge are used by exactly one of them. Whoever looks at one holds [`Tx::lock_user`].
 
 use crate::{
     Error, Reader, Tx,
@@ -10,7 +10,6 @@ use crate::{
 use bifrost_domain::ids::UserId;
 use chrono::{DateTime, Duration, Utc};
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
-use serde_json::Value;
 use uuid::Uuid;
 
 const FACTOR: &str =
@@ -70,23 +69,6 @@ impl Reader {
             (get(&row, "recovery_codes", "total")?, get(&row, "recovery_codes", "used")?);
         Ok((total - used, total))
     }
-
-    /// Whether an active organization that the user is a member of asks for a second factor: its settings say
-    /// `{"security": {"mfa_required": true}}`.
-    ///
-    /// # Errors
-    /// Away.
-    pub async fn is_second_factor_required(&self, user: UserId) -> Result<bool, Error> {
-        let sql = "SELECT settings FROM organizations WHERE is_active AND id IN \
-                   (SELECT organization_id FROM memberships WHERE user_id = $1)";
-        for row in dialect::all(&self.db, sql, [user.as_uuid().into()]).await? {
-            let settings: Value = get(&row, "organizations", "settings")?;
-            if settings.pointer("/security/mfa_required") == Some(&Value::Bool(true)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
 }
 
 impl Tx {
@@ -123,8 +105,7 @@ impl Tx {
         Ok(changed == 1)
     }
 
-    /// Counts a try of a code of this user, before it is looked at; false when there are no more. The first statement of a
-    /// transaction that looks at codes: others wait here.
+    /// Counts a try of a code of this user, before it is looked at; false when there are no more.
     ///
     /// # Errors
     /// Away.
@@ -274,8 +255,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Counts a try with a challenge, before the code is looked at; false when it ran out, was used, or was tried too often. The first
-    /// statement of its transaction: others wait here.
+    /// Counts a try with a challenge, before the code is looked at; false when it ran out, was used, or was tried too often.
     ///
     /// # Errors
     /// Away.

@@ -113,23 +113,4 @@ impl Tx {
         let sql = "UPDATE sessions SET epoch = $2 WHERE id = $1 AND ended_at IS NULL";
         Ok(dialect::execute_in(&self.inner, sql, [id.as_uuid().into(), epoch.into()]).await? == 1)
     }
-
-    /// Uses up what refresh tokens of a session are left, in favour of `successor`.
-    ///
-    /// # Errors
-    /// Away.
-    pub async fn succeed_refresh_tokens(
-        &self,
-        id: SessionId,
-        successor: Uuid,
-        now: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        dialect::execute_in(
-            &self.inner,
-            "UPDATE refresh_tokens SET used_at = $2, successor_id = $3 WHERE session_id = $1 AND used_at IS NULL",
-            [id.as_uuid().into(), now.into(), successor.into()],
-        )
-        .await?;
-        Ok(())
-    }
 }

@@ -32,6 +32,8 @@ pub struct NewSession {
     pub expires_at: DateTime<Utc>,
     /// When it ends however often it is refreshed.
     pub ends_at: DateTime<Utc>,
+    /// When a second factor was shown for it.
+    pub factor_at: Option<DateTime<Utc>>,
     /// The browser or program; cut to 512 bytes.
     pub user_agent: Option<String>,
     /// Where it came from.
@@ -47,8 +49,11 @@ pub struct Session {
     pub epoch: i64,
     /// When it ends unless it is refreshed.
     pub expires_at: DateTime<Utc>,
-    /// When it ends however often it is refreshed; none for one that began before there was such an end.
-    pub ends_at: Option<DateTime<Utc>>,
+    /// When it ends however often it is refreshed. One that began before there was such an end is not refreshed any further: it ends when
+    /// it would have ended without a refresh.
+    pub ends_at: DateTime<Utc>,
+    /// When a second factor was shown for it.
+    pub factor_at: Option<DateTime<Utc>>,
     /// When it was ended.
     pub ended_at: Option<DateTime<Utc>>,
 }
@@ -59,7 +64,7 @@ impl Session {
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
         self.ended_at.is_none()
             && self.expires_at > now
-            && self.ends_at.is_none_or(|at| at > now)
+            && self.ends_at > now
             && self.state.user.is_active
             && self.state.user.user_type != UserType::System
             && self.state.rights.admit(&self.state.user)
@@ -112,10 +117,13 @@ async fn find_session<C: ConnectionTrait>(connection: &C, id: SessionId) -> Resu
             user,
             organization_id: session.organization_id.map(OrganizationId::from_uuid),
             rights,
+            // Until somebody who knows the rules says that none is asked for.
+            owes_factor: session.factor_at.is_none(),
         },
         epoch: session.epoch,
         expires_at: session.expires_at,
-        ends_at: session.ends_at,
+        ends_at: session.ends_at.unwrap_or(session.expires_at),
+        factor_at: session.factor_at,
         ended_at: session.ended_at,
     }))
 }
@@ -157,6 +165,7 @@ impl Tx {
             ip_address: Set(session.ip_address.map(|text| cut(text, 64))),
             organization_id: Set(None),
             ends_at: Set(Some(session.ends_at)),
+            factor_at: Set(session.factor_at),
         }
         .insert(&self.inner)
         .await?;
@@ -205,7 +214,7 @@ impl Tx {
     ///
     /// # Errors
     /// Away.
-    pub async fn supersede_refresh_tokens(
+    pub async fn succeed_refresh_tokens(
         &self,
         session: SessionId,
         successor_id: Uuid,
@@ -237,6 +246,15 @@ impl Tx {
         )
         .await?;
         Ok(changed == 1)
+    }
+
+    /// Notes that a second factor was shown for a session. Guarded: tells whether it had not been ended.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn note_factor(&self, id: SessionId, now: DateTime<Utc>) -> Result<bool, Error> {
+        let sql = "UPDATE sessions SET factor_at = $2 WHERE id = $1 AND ended_at IS NULL";
+        Ok(dialect::execute_in(&self.inner, sql, [id.as_uuid().into(), now.into()]).await? == 1)
     }
 
     /// Ends a session. Tells whether it had not been ended before.

@@ -20,7 +20,7 @@ use bifrost_storage::{
 };
 use bifrost_test_support::{TestDatabase, on_both_databases};
 use chrono::Duration;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -122,6 +122,7 @@ fn session_of(user: &User) -> NewSession {
         created_at: now,
         expires_at: now + Duration::days(7),
         ends_at: now + Duration::days(30),
+        factor_at: None,
         user_agent: Some("é".repeat(600)),
         ip_address: Some("2001:db8::1".to_owned()),
     }
@@ -180,15 +181,14 @@ async fn a_stub_is_registered_once(db: TestDatabase) {
     add_organization(&store, &home).await;
     let stub = User { is_registered: false, ..user("ann@acme.example", Some(home.id)) };
     add_user(&store, &stub).await;
-    let hash: SecretString = "new".into();
     for expected in [true, false] {
         let tx = store.db().begin().await.expect("begin");
-        let done = tx.register_stub(stub.id, Some("Ann"), &hash, SystemClock.now()).await.expect("update");
+        let done = tx.claim_stub(stub.id, Some("Ann"), SystemClock.now()).await.expect("update");
         assert_eq!(done, expected);
         tx.commit().await.expect("commit");
     }
     let found = store.reader().find_user(stub.id).await.expect("read").expect("ann");
-    assert_eq!((found.is_registered, found.name.as_deref()), (true, Some("Ann")));
+    assert_eq!((found.is_registered, found.name), (true, stub.name), "the administrator's name stays");
 }
 
 async fn only_one_registration_is_the_first(db: TestDatabase) {

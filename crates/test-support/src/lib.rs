@@ -4,11 +4,13 @@
 pub mod authenticator;
 pub mod clock;
 pub mod database;
+pub mod password;
 pub mod servers;
 pub mod world;
 
 pub use authenticator::one_time_code;
 pub use clock::MovableClock;
 pub use database::{TestDatabase, lines};
+pub use password::password_hash;
 pub use servers::{PrivateServer, Service};
 pub use world::World;

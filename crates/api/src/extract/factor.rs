@@ -7,7 +7,7 @@ use axum::{
     http::{header, request::Parts},
 };
 use bifrost_app::auth::mfa::Subject;
-use bifrost_domain::policy::actions::UseAccount;
+use bifrost_domain::policy::actions::ShowFactor;
 use std::convert::Infallible;
 
 /// Who asks. A token in the body goes before what the headers show.
@@ -48,7 +48,7 @@ impl FromRequestParts<ApiState> for FactorCaller {
         }
         // A key, of an API client or of a person, is never the person himself.
         let me = SignedIn::identify(parts, state).await;
-        Ok(match me.and_then(|me| me.permit::<UseAccount>().map(|_| me)) {
+        Ok(match me.and_then(|me| me.permit::<ShowFactor>().map(|_| me)) {
             Ok(me) => Self::SignedIn(Box::new(me)),
             Err(problem) => Self::Nobody(Box::new(problem)),
         })

@@ -19,7 +19,7 @@ pub use body::{Form, FormOrJson, Json, OptionalJson, ValidJson};
 pub use client::ClientInfo;
 pub(crate) use factor::FactorCaller;
 pub(crate) use fields::words;
-pub use page::{PageIn, encode_token, with_next};
+pub use page::{PageIn, array, encode_token, with_next};
 pub use patch::Patch;
 pub use path::{Path, Paths, Query};
 pub use signed_in::SignedIn;

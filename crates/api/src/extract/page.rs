@@ -1,9 +1,13 @@
 //! Keyset pages: `limit` and an opaque `continuation_token`.
 
-use axum::{http::HeaderValue, response::Response};
+use super::Json;
+use axum::{
+    http::HeaderValue,
+    response::{IntoResponse, Response},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bifrost_domain::error::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -52,6 +56,16 @@ pub fn with_next(mut response: Response, next: Option<Uuid>) -> Response {
         response.headers_mut().insert("x-continuation-token", token);
     }
     response
+}
+
+/// A page whose body is a bare array; `id` is what the next one begins after.
+pub fn array<T, Out: From<T> + Serialize>(
+    (found, more): (Vec<T>, bool),
+    id: impl FnOnce(&T) -> Uuid,
+) -> Response {
+    let next = found.last().filter(|_| more).map(id);
+    let body: Vec<Out> = found.into_iter().map(Out::from).collect();
+    with_next(Json(body).into_response(), next)
 }
 
 fn decode_token(token: &str) -> Option<Uuid> {

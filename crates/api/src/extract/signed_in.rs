@@ -173,8 +173,9 @@ impl SignedIn {
                 let caller = Caller::of_session(&session, requested)?;
                 (session.user.clone(), Arc::clone(&session.rights), caller, Some(session))
             }
-            Some(Identified::Person { user, rights }) => {
-                let caller = Caller::of_user(&user, &rights, requested, None)?;
+            Some(Identified::Person { user, rights, owes_factor }) => {
+                let mut caller = Caller::of_user(&user, &rights, requested, None)?;
+                caller.owes_factor = owes_factor;
                 (user, rights, caller, None)
             }
             None => {

@@ -2,15 +2,11 @@
 
 use crate::{
     access::allowed,
-    extract::{ClientInfo, Json, PageIn, Patch, Path, Query, SignedIn, ValidJson, with_next},
+    extract::{ClientInfo, Json, PageIn, Patch, Path, Query, SignedIn, ValidJson, array},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bifrost_app::organizations::NewOrganization;
 use bifrost_domain::{
     ids::{OrganizationId, UserId},
@@ -143,11 +139,8 @@ impl From<Organization> for OrganizationOut {
 async fn list(State(state): State<ApiState>, me: SignedIn, Query(page): Query<PageIn>) -> Result<Response> {
     let permit = me.permit()?;
     let (limit, after) = page.resolve(DEFAULT_LIMIT)?;
-    let (found, more) =
-        state.organizations.list(&permit, after.map(OrganizationId::from_uuid), limit).await?;
-    let next = found.last().filter(|_| more).map(|last| last.id.as_uuid());
-    let body: Vec<OrganizationOut> = found.into_iter().map(OrganizationOut::from).collect();
-    Ok(with_next(Json(body).into_response(), next))
+    let found = state.organizations.list(&permit, after.map(OrganizationId::from_uuid), limit).await?;
+    Ok(array::<_, OrganizationOut>(found, |last| last.id.as_uuid()))
 }
 
 /// Make an organization

@@ -2,15 +2,11 @@
 
 use crate::{
     access::allowed,
-    extract::{ClientInfo, Json, PageIn, Patch, Path, Query, SignedIn, ValidJson, with_next},
+    extract::{ClientInfo, Json, PageIn, Patch, Path, Query, SignedIn, ValidJson, array},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bifrost_app::users::{NewUser, UserPatch};
 use bifrost_domain::{
     ids::{FormId, OrganizationId, RoleId, UserId},
@@ -69,7 +65,8 @@ struct UserIn {
     email: String,
     #[schema(example = "Ann", max_length = 255)]
     name: Option<String>,
-    /// Without one it is a stub, which the person registers.
+    /// Without one it is a stub: it waits for a password, for an identity provider that vouches for the address, or, where registration is
+    /// on, for the person.
     #[schema(format = Password, min_length = 8, max_length = 256)]
     password: Option<String>,
     /// `PLATFORM` or `ORG`; `ORG` when an organization is named or acted in.
@@ -215,16 +212,15 @@ async fn list(State(state): State<ApiState>, me: SignedIn, Query(asked): Query<U
     let page = PageIn { limit: asked.limit, continuation_token: asked.continuation_token };
     let (limit, after) = page.resolve(DEFAULT_LIMIT)?;
     let filter = PeopleFilter { user_type: asked.r#type, place: asked.org_id, text: asked.q };
-    let (found, more) = state.users.list(&permit, filter, after.map(UserId::from_uuid), limit).await?;
-    let next = found.last().filter(|_| more).map(|last| last.user.id.as_uuid());
-    let body: Vec<UserOut> = found.into_iter().map(UserOut::from).collect();
-    Ok(with_next(Json(body).into_response(), next))
+    let found = state.users.list(&permit, filter, after.map(UserId::from_uuid), limit).await?;
+    Ok(array::<_, UserOut>(found, |last| last.user.id.as_uuid()))
 }
 
 /// Make a user
 ///
-/// Without a password it is a stub: the person registers with the address. Who is no platform admin makes people of the organization that
-/// he acts in.
+/// Without a password it is a stub, until it gets one, an identity provider vouches for the address or, where registration is on, the person
+/// registers. Who is no platform admin makes people
+/// of the organization that he acts in.
 #[utoipa::path(
     post, path = "/api/users", tag = TAG, request_body = UserIn,
     responses(

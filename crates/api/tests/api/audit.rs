@@ -7,13 +7,10 @@ use axum::{
 };
 use bifrost_domain::{
     clock::{Clock, Ids, SystemIds},
-    ids::{AuditId, OrganizationId, UserId},
-    rights::{MembershipRole, MembershipSource},
+    ids::AuditId,
+    rights::MembershipRole,
 };
-use bifrost_storage::{
-    audit::{Entry, Outcome},
-    memberships::Membership,
-};
+use bifrost_storage::audit::{Entry, Outcome};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
 
@@ -26,32 +23,11 @@ fn actions(reply: &Reply) -> Vec<String> {
     entries(reply).iter().map(|line| line["action"].as_str().expect("an action").to_owned()).collect()
 }
 
-/// Somebody of an organization's domain, with a rank: id and access token.
+/// A person of an organization with a rank: id and access token.
 async fn somebody(server: &Server, home: &str, email: &str, role: MembershipRole) -> (String, String) {
-    let body = json!({"email": email, "password": "a long password"});
-    let made = server.ask(Method::POST, "/auth/register", &[], Some(body)).await;
-    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
-    let id = made.json()["id"].as_str().expect("an id").to_owned();
-    let home: OrganizationId = home.parse().expect("an id");
-    let now = server.clock.now();
-    let tx = server.store.db().begin().await.expect("begin");
-    tx.lock_tree().await.expect("locked");
-    tx.write_membership(&Membership {
-        user_id: id.parse::<UserId>().expect("an id"),
-        organization_id: home,
-        via: home,
-        role,
-        source: MembershipSource::Direct,
-        attributes: json!({}),
-        created_by: None,
-        created_at: now,
-        updated_at: now,
-    })
-    .await
-    .expect("written");
-    tx.commit().await.expect("commit");
-    let token = server.login(email, "a long password").await.json()["access_token"].clone();
-    (id, token.as_str().expect("a token").to_owned())
+    let token = server.ranked(email, home, role).await;
+    let id = server.get("/auth/me", &token).await.json()["id"].as_str().expect("an id").to_owned();
+    (id, token)
 }
 
 async fn company(server: &Server, token: &str, name: &str, domain: &str) -> String {

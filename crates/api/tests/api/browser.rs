@@ -38,6 +38,11 @@ async fn cookies_carry_a_session_and_writes_need_the_csrf_token() {
     assert_eq!(reply.problem(), (403, "csrf_failed".to_owned()), "empty is not equal to absent");
     assert_eq!(write(&[cookie, ("x-csrf-token", &csrf)]).await.status, StatusCode::CREATED);
 
+    for origin in ["https://neighbour.localhost", "http://localhost:9999", "null"] {
+        let foreign = [cookie, ("origin", origin)];
+        let refused = server.ask(Method::POST, "/auth/refresh", &foreign, None).await;
+        assert_eq!(refused.problem(), (403, "foreign_origin".to_owned()), "{origin}");
+    }
     let refreshed = server.ask(Method::POST, "/auth/refresh", &[cookie], None).await;
     assert_eq!(refreshed.status, StatusCode::OK, "{}", refreshed.text);
     assert_eq!(refreshed.cookie("csrf_token").0, csrf, "one for the session");

@@ -5,7 +5,7 @@ use axum::{
     body::Body,
     http::{Method, Request},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::num::NonZeroU32;
 
 async fn login_from(server: &Server, username: &str, password: &str, headers: &[(&str, &str)]) -> Reply {
@@ -51,6 +51,32 @@ async fn sign_ins_that_succeed_or_cannot_be_judged_do_not_count() {
 }
 
 #[tokio::test]
+async fn the_own_password_is_tried_no_more_often_than_at_a_sign_in() {
+    let wrong = json!({"password": "wrong"});
+    let change = json!({"current_password": "wrong", "new_password": "another long password"});
+    for (method, path, body) in [
+        (Method::POST, "/api/profile/password", &change),
+        (Method::DELETE, "/auth/mfa", &wrong),
+        (Method::POST, "/auth/mfa/recovery-codes/regenerate", &wrong),
+    ] {
+        let server = Server::start_with(|setup| setup.api.account_failures = NonZeroU32::new(3)).await;
+        let (token, _) = server.admin().await;
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let ask = async |body: &Value| server.ask(method.clone(), path, &headers, Some(body.clone())).await;
+        for _ in 0..3 {
+            assert_eq!(ask(body).await.problem(), (400, "password_wrong".to_owned()), "{path}");
+            // What does not look at the password does not count.
+            assert_eq!(ask(&json!({})).await.problem().0, 422, "{path}");
+        }
+        let refused = ask(body).await;
+        assert_eq!(refused.problem(), (429, "too_many_requests".to_owned()), "{path}");
+        assert!(!refused.header("retry-after").is_empty());
+        assert_eq!(server.login("admin@localhost", "admin").await.problem().0, 429, "one limit for both");
+    }
+}
+
+#[tokio::test]
 async fn an_address_is_what_a_trusted_proxy_says_and_nothing_else() {
     let once = NonZeroU32::new(1);
     let spoofed = [("x-forwarded-for", "203.0.113.1"), ("x-forwarded-for", "203.0.113.2")];
@@ -86,7 +112,7 @@ async fn registrations_are_limited_by_address() {
         let body = Some(json!({"email": "ann@nowhere.example", "password": "a long password"}));
         server.ask(Method::POST, "/auth/register", &[], body).await
     };
-    assert_eq!(ask().await.problem().0, 400);
+    assert_eq!(ask().await.problem().0, 403);
     let refused = ask().await;
     assert_eq!(refused.problem().0, 429);
     assert_eq!(refused.header("retry-after"), "60");

@@ -34,7 +34,7 @@ use bifrost_domain::{
     user::{User, UserType},
 };
 use bifrost_storage::{Store, memberships::Membership};
-use bifrost_test_support::{MovableClock, TestDatabase};
+use bifrost_test_support::{MovableClock, TestDatabase, password_hash};
 use secrecy::SecretBox;
 use serde_json::Value;
 use std::{net::SocketAddr, sync::Arc};
@@ -120,7 +120,6 @@ impl Server {
         let mut setup = Setup {
             api: ApiSettings::new(environment, "http://localhost:8000".parse().expect("a URL")),
             auth: AuthSettings {
-                registration_enabled: true,
                 dev_user: Some(DevUser { email: "admin@localhost".into(), password: "admin".into() }),
                 ..AuthSettings::new(KEY.into(), environment)
             },
@@ -265,7 +264,7 @@ impl Server {
     pub(crate) async fn ranked(&self, email: &str, home: &str, role: MembershipRole) -> String {
         let now = self.clock.now();
         let home: OrganizationId = home.parse().expect("an id");
-        let stub = User {
+        let user = User {
             id: UserId::from_uuid(SystemIds.next()),
             email: email.to_owned(),
             name: None,
@@ -274,7 +273,7 @@ impl Server {
             is_active: true,
             is_superuser: false,
             is_verified: false,
-            is_registered: false,
+            is_registered: true,
             epoch: 0,
             last_login: None,
             purge_at: None,
@@ -282,9 +281,10 @@ impl Server {
             updated_at: now,
         };
         let tx = self.store.db().begin().await.expect("begin");
-        tx.insert_user(&stub, None).await.expect("insert the stub");
+        let hash = password_hash("a long password");
+        tx.insert_user(&user, Some(&hash)).await.expect("insert the user");
         let membership = Membership {
-            user_id: stub.id,
+            user_id: user.id,
             organization_id: home,
             via: home,
             role,
@@ -298,9 +298,6 @@ impl Server {
         tx.write_membership(&membership).await.expect("insert the membership");
         tx.inherit(now).await.expect("inherited");
         tx.commit().await.expect("commit");
-        let body = serde_json::json!({"email": email, "password": "a long password"});
-        let reply = self.ask(Method::POST, "/auth/register", &[], Some(body)).await;
-        assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
         tokens(&self.login(email, "a long password").await).0
     }
 

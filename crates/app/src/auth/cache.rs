@@ -71,8 +71,14 @@ mod tests {
             created_at: now,
             updated_at: now,
         };
-        let state = SessionState { session_id: id, user, organization_id: None, rights: Arc::default() };
-        Arc::new(Session { state, epoch: 0, expires_at: now, ends_at: None, ended_at: None })
+        let state = SessionState {
+            session_id: id,
+            user,
+            organization_id: None,
+            rights: Arc::default(),
+            owes_factor: false,
+        };
+        Arc::new(Session { state, epoch: 0, expires_at: now, ends_at: now, factor_at: None, ended_at: None })
     }
 
     #[test]

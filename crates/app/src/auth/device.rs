@@ -1,7 +1,7 @@
 //! Signing in a program that has no browser (RFC 8628): it shows eight letters, a signed-in person types them somewhere else and says yes,
 //! and the program, which asks every few seconds, gets a session of that person, once.
 
-use super::{Auth, Client, TokenPair};
+use super::{Auth, Client, TokenPair, login::How};
 use crate::audit::About;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bifrost_domain::{
@@ -14,7 +14,7 @@ use bifrost_storage::{
     Error as StoreError,
     device_grants::{Decision, DeviceGrant},
 };
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 use secrecy::SecretString;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -141,6 +141,7 @@ impl Auth {
     ) -> Result<()> {
         let letters = letters_of(user_code).ok_or_else(unknown)?;
         let tx = self.store.db().begin().await?;
+        tx.lock_user(user.id).await?;
         let decided = tx.decide_device_grant(permit, &letters, user.epoch, approve, self.clock.now()).await?;
         let grant = decided.ok_or_else(unknown)?;
         let action = if approve { "device.approve" } else { "device.deny" };
@@ -185,18 +186,24 @@ impl Auth {
                 tx.commit().await?;
                 Ok(if too_soon { DevicePoll::SlowDown } else { DevicePoll::Pending })
             }
-            Decision::Approved(user, epoch) => {
+            Decision::Approved { user, epoch, factor_at } => {
                 if !tx.consume_device_grant(grant.id, now).await? {
                     return Ok(DevicePoll::Unknown);
                 }
                 tx.commit().await?;
-                self.begin_device_session(user, epoch, client).await
+                self.begin_device_session(user, epoch, factor_at, client).await
             }
         }
     }
 
     /// Used up before the session begins: what is lost in between is asked for again, and nothing is given twice.
-    async fn begin_device_session(&self, id: UserId, epoch: i64, client: &Client) -> Result<DevicePoll> {
+    async fn begin_device_session(
+        &self,
+        id: UserId,
+        epoch: i64,
+        factor_at: Option<DateTime<Utc>>,
+        client: &Client,
+    ) -> Result<DevicePoll> {
         let Some(user) = self.reader.find_user(id).await? else { return Ok(DevicePoll::Denied) };
         let rights = self.reader.find_rights(&user).await?;
         // Suspended, or all sessions ended, since the yes.
@@ -208,7 +215,8 @@ impl Auth {
         if !may {
             return Ok(DevicePoll::Denied);
         }
-        Ok(DevicePoll::SignedIn(self.begin_session(user, rights, client).await?))
+        let how = How { factor_at, ..How::default() };
+        Ok(DevicePoll::SignedIn(self.begin_session(user, rights, how, client).await?))
     }
 }
 

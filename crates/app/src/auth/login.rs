@@ -1,6 +1,10 @@
 //! Beginning a session with a password, and going on with it.
 
-use super::{Auth, Client, TokenPair, mfa::Challenge, tokens::invalid};
+use super::{
+    Auth, Client, TokenPair,
+    mfa::{Challenge, Way},
+    tokens::invalid,
+};
 use crate::metrics;
 use bifrost_domain::{
     error::{Error, Kind, Result},
@@ -32,6 +36,15 @@ pub enum SignIn {
     Session(TokenPair),
     /// A second factor is asked for first, or is to be set up.
     SecondFactor(Challenge),
+}
+
+/// How somebody has shown who he is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct How<'a> {
+    /// The identity provider, by its name.
+    pub(crate) provider: Option<&'a str>,
+    /// When a second factor was shown, here or there.
+    pub(crate) factor_at: Option<DateTime<Utc>>,
 }
 
 fn refused() -> Error {
@@ -102,9 +115,12 @@ impl Auth {
         if let Some(hash) = hash.filter(|hash| self.passwords.is_outdated(hash)) {
             self.renew_hash(&user, password, &hash).await;
         }
-        match self.second_factor(&user, device).await? {
-            Some(challenge) => Ok(SignIn::SecondFactor(challenge)),
-            None => self.begin_session(user, rights, client).await.map(SignIn::Session),
+        match self.second_factor(&user, &rights, device).await? {
+            Way::Ask(challenge) => Ok(SignIn::SecondFactor(challenge)),
+            Way::Open(factor_at) => {
+                let how = How { provider: None, factor_at };
+                self.begin_session(user, rights, how, client).await.map(SignIn::Session)
+            }
         }
     }
 
@@ -121,25 +137,16 @@ impl Auth {
         }
     }
 
-    pub(super) async fn begin_session(
+    /// Begins a session for somebody who has shown who he is.
+    pub(crate) async fn begin_session(
         &self,
         user: User,
         rights: Rights,
-        client: &Client,
-    ) -> Result<TokenPair> {
-        self.begin_session_through(user, rights, None, client).await
-    }
-
-    /// Begins a session for somebody whom an identity provider (its name) has shown to us, or who has shown a password.
-    pub(crate) async fn begin_session_through(
-        &self,
-        user: User,
-        rights: Rights,
-        provider: Option<&str>,
+        how: How<'_>,
         client: &Client,
     ) -> Result<TokenPair> {
         let tx = self.store.db().begin().await?;
-        let pair = self.open_session(&tx, user, rights, provider, client).await?;
+        let pair = self.open_session(&tx, user, rights, how, client).await?;
         tx.commit().await?;
         Ok(pair)
     }
@@ -150,16 +157,18 @@ impl Auth {
         tx: &Tx,
         user: User,
         rights: Rights,
-        provider: Option<&str>,
+        how: How<'_>,
         client: &Client,
     ) -> Result<TokenPair> {
         // Whatever led here: nobody else ever has a session.
         if user.user_type == UserType::System || !user.is_active || !user.is_registered {
             return Err(invalid());
         }
+        tx.lock_user(user.id).await?;
         let now = self.clock.now();
         let state = SessionState {
             session_id: self.session_id(),
+            owes_factor: how.factor_at.is_none() && self.requires_factor(&rights),
             user,
             organization_id: None,
             rights: Arc::new(rights),
@@ -174,6 +183,7 @@ impl Auth {
             created_at: now,
             expires_at: self.tokens.refresh_end(now),
             ends_at: now + Duration::from_std(self.settings.session_ttl).unwrap_or(Duration::MAX),
+            factor_at: how.factor_at,
             user_agent: client.user_agent.clone(),
             ip_address: client.ip.map(|ip| ip.to_string()),
         })
@@ -181,7 +191,7 @@ impl Auth {
         tx.insert_refresh_token(self.refresh_row(&state, jti, now)).await?;
         tx.touch_login(state.user.id, now).await?;
         let mut entry = self.entry("session.begin", Outcome::Success, Some(&state.user), client);
-        entry.detail = provider.map(|name| serde_json::json!({ "provider": name }));
+        entry.detail = how.provider.map(|name| serde_json::json!({ "provider": name }));
         tx.insert_audit(entry).await?;
         Ok(pair)
     }
@@ -196,8 +206,7 @@ impl Auth {
         let jti = self.ids.next();
         tx.succeed_refresh_tokens(id, jti, now).await?;
         tx.insert_refresh_token(self.refresh_row(&session.state, jti, now)).await?;
-        let expires_at = self.tokens.refresh_end(now);
-        let expires_at = session.ends_at.map_or(expires_at, |ends_at| expires_at.min(ends_at));
+        let expires_at = self.tokens.refresh_end(now).min(session.ends_at);
         if !tx.touch_session(id, now, expires_at).await? {
             return Err(invalid());
         }
@@ -237,9 +246,8 @@ impl Auth {
         }
         if first {
             tx.insert_refresh_token(self.refresh_row(&session.state, successor, now)).await?;
-            let expires_at = self.tokens.refresh_end(now);
             // The end of the whole family stays where it was.
-            let expires_at = session.ends_at.map_or(expires_at, |ends_at| expires_at.min(ends_at));
+            let expires_at = self.tokens.refresh_end(now).min(session.ends_at);
             if !tx.touch_session(session_id, now, expires_at).await? {
                 return Err(invalid());
             }

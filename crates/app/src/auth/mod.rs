@@ -11,7 +11,7 @@ mod bootstrap;
 mod cache;
 mod denials;
 mod device;
-mod login;
+pub(crate) mod login;
 pub mod mfa;
 mod own_password;
 mod own_sessions;
@@ -45,6 +45,7 @@ use bifrost_storage::{
     audit::{Entry, Outcome},
     sessions::Session,
 };
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -108,16 +109,32 @@ impl Auth {
         let session: Arc<Session> = if let Some(session) = self.cache.get(id, now) {
             session
         } else {
-            let session = self.reader.find_session(id).await?.ok_or_else(tokens::invalid)?;
-            let session = Arc::new(session);
-            self.cache.put(id, now, Arc::clone(&session));
-            session
+            self.read_session(id, now).await?.ok_or_else(tokens::invalid)?
         };
         let user = &session.state.user;
         if !session.is_live(now) || user.id != claims.sub || user.epoch != claims.common.epoch {
             return Err(tokens::invalid());
         }
         Ok(session.state.clone())
+    }
+
+    /// A session as it is kept now, with whether a second factor is owed for it; for a second others are told the same. One that owes is
+    /// read each time, so that it goes on as soon as the factor was shown, wherever that was.
+    async fn read_session(&self, id: SessionId, now: DateTime<Utc>) -> Result<Option<Arc<Session>>> {
+        let Some(mut session) = self.reader.find_session(id).await? else { return Ok(None) };
+        session.state.owes_factor &= self.requires_factor(&session.state.rights);
+        let session = Arc::new(session);
+        if session.state.owes_factor {
+            self.cache.forget(id);
+        } else {
+            self.cache.put(id, now, Arc::clone(&session));
+        }
+        Ok(Some(session))
+    }
+
+    /// Whether who holds this has to show a second factor: everybody has to, or an organization of his asks for it.
+    pub(crate) fn requires_factor(&self, rights: &Rights) -> bool {
+        self.settings.mfa_required || rights.require_factor()
     }
 
     /// Whether a text is the CSRF token that came with a session's cookies.

@@ -2,6 +2,7 @@
 
 use super::{
     Auth, Client, TokenPair,
+    login::How,
     passwords::{self, PasswordRule},
 };
 use crate::audit::{About, MASK, changes};
@@ -80,6 +81,7 @@ impl Auth {
 
         let now = self.clock.now();
         let tx = self.store.db().begin().await?;
+        tx.lock_user(user.id).await?;
         let ended = tx.end_own_sessions(user.id, caller.session_id, "password_change", now).await?;
         let epoch = tx.change_password(user.id, &old, &hash, now).await?.ok_or_else(|| {
             Error::conflict("the password was changed meanwhile; sign in again").with_code("password_changed")
@@ -90,7 +92,10 @@ impl Auth {
                 tx.move_session_epoch(id, epoch).await?;
                 self.renew_session(&tx, id).await?
             }
-            None => self.open_session(&tx, User { epoch, ..user.clone() }, rights, None, client).await?,
+            None => {
+                let user = User { epoch, ..user.clone() };
+                self.open_session(&tx, user, rights, How::default(), client).await?
+            }
         };
         let mut entry = self.scribe.line("account.password_change", caller, client);
         entry = entry.about(user.id, caller.scope.organization());

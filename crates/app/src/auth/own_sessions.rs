@@ -1,7 +1,7 @@
 //! The own sessions: which there are, and ending them. Every replica knows within a second.
 
 use super::{Auth, Client};
-use crate::audit::About;
+use crate::{audit::About, pages::cut};
 use bifrost_domain::{
     error::{Error, Result},
     ids::SessionId,
@@ -31,11 +31,9 @@ impl Auth {
         limit: u32,
     ) -> Result<OwnSessionPage> {
         let now = self.clock.now();
-        let mut sessions =
+        let found =
             self.reader.list_own_sessions(permit.user_id(), before, i64::from(limit) + 1, now).await?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = sessions.len() > limit;
-        sessions.truncate(limit);
+        let (sessions, more) = cut(found, limit);
         Ok(OwnSessionPage { sessions, more })
     }
 
@@ -75,6 +73,7 @@ impl Auth {
     ) -> Result<u64> {
         let user = permit.user_id();
         let tx = self.store.db().begin().await?;
+        tx.lock_user(user).await?;
         let now = self.clock.now();
         let ended = tx.end_own_sessions(user, None, "revoked_by_user", now).await?;
         // What was about to become a session (a device that was let in, a second factor that is waited for) ends with them.

@@ -36,11 +36,10 @@ impl Auth {
         check_place(&tx, &session.state, organization).await?;
 
         let before = session.state.organization_id;
-        tx.supersede_refresh_tokens(session_id, jti, now).await?;
+        tx.succeed_refresh_tokens(session_id, jti, now).await?;
         let state = SessionState { organization_id: organization, ..session.state };
         tx.insert_refresh_token(self.refresh_row(&state, jti, now)).await?;
-        let expires_at = self.tokens.refresh_end(now);
-        let expires_at = session.ends_at.map_or(expires_at, |ends_at| expires_at.min(ends_at));
+        let expires_at = self.tokens.refresh_end(now).min(session.ends_at);
         if !tx.switch_session(session_id, organization, now, expires_at).await? {
             return Err(invalid());
         }

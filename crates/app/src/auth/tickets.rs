@@ -4,13 +4,12 @@ use super::{Auth, tokens};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bifrost_domain::{
     error::{Error, Result},
-    ids::{OrganizationId, SessionId},
+    ids::OrganizationId,
     policy::Caller,
 };
-use bifrost_storage::{sessions::Session, tickets::Ticket};
+use bifrost_storage::tickets::Ticket;
 use chrono::Duration;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 
 /// How long a ticket is valid.
 pub const TICKET_SECONDS: i64 = 30;
@@ -51,7 +50,7 @@ impl Auth {
         let asked: Option<OrganizationId> = ticket.organization_id;
         match ticket.session_id {
             Some(id) => {
-                let session = self.reader.find_session(id).await?.filter(|session| session.is_live(now));
+                let session = self.read_session(id, now).await?.filter(|session| session.is_live(now));
                 Caller::of_session(&session.ok_or_else(tokens::invalid)?.state, asked)
             }
             None => {
@@ -72,7 +71,10 @@ impl Auth {
         let asked = caller.scope.organization();
         let now = match caller.session_id {
             Some(id) => {
-                let session = self.find_live_session(id).await?.ok_or_else(tokens::invalid)?;
+                // Read anew: who asks once a second may not be told what was true a second ago.
+                let at = self.clock.now();
+                let session = self.read_session(id, at).await?.filter(|session| session.is_live(at));
+                let session = session.ok_or_else(tokens::invalid)?;
                 Caller::of_session(&session.state, asked)
             }
             None => {
@@ -82,13 +84,5 @@ impl Auth {
         };
         // Who is of another organization now may not even name this one.
         Ok(now.is_ok_and(|now| now.has_rights_of(caller)))
-    }
-
-    async fn find_live_session(&self, id: SessionId) -> Result<Option<Arc<Session>>> {
-        let now = self.clock.now();
-        // Read anew: who asks once a second may not be told what was true a second ago.
-        let Some(session) = self.reader.find_session(id).await?.map(Arc::new) else { return Ok(None) };
-        self.cache.put(id, now, Arc::clone(&session));
-        Ok(session.is_live(now).then_some(session))
     }
 }

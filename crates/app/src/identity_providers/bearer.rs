@@ -5,7 +5,7 @@ use super::{
     tokens::{self, LEEWAY, Person, Purpose, Refusal},
 };
 use crate::{
-    auth::{Client, TokenPair, tokens::invalid},
+    auth::{Client, TokenPair, login::How, tokens::invalid},
     metrics,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -32,6 +32,8 @@ pub enum Identified {
         user: User,
         /// What he holds.
         rights: Arc<Rights>,
+        /// Whether a second factor is required of him, and the token tells of none.
+        owes_factor: bool,
     },
 }
 
@@ -46,6 +48,7 @@ struct Sight {
     provider: IdentityProvider,
     user: User,
     rights: Arc<Rights>,
+    owes_factor: bool,
 }
 
 /// Tokens that held a moment ago, by their hash: a burst of requests checks the signature once.
@@ -58,7 +61,11 @@ impl Seen {
         let holds = is_fresh(sight.at, now)
             && sight.expires_at + Duration::seconds(LEEWAY) > now
             && sight.provider == *provider;
-        holds.then(|| Identified::Person { user: sight.user.clone(), rights: Arc::clone(&sight.rights) })
+        holds.then(|| Identified::Person {
+            user: sight.user.clone(),
+            rights: Arc::clone(&sight.rights),
+            owes_factor: sight.owes_factor,
+        })
     }
 
     fn put(&self, hash: [u8; 32], sight: Sight) {
@@ -129,7 +136,9 @@ impl IdentityProviders {
         };
         let user = self.user_of(&provider, &person, client).await?;
         let rights = self.admitted(&user).await?;
-        self.auth.begin_session_through(user, rights, Some(&provider.name), client).await
+        let how =
+            How { provider: Some(&provider.name), factor_at: person.has_factor.then(|| self.clock.now()) };
+        self.auth.begin_session(user, rights, how, client).await
     }
 
     /// The provider that may have issued a token, if such tokens are accepted.
@@ -154,6 +163,7 @@ impl IdentityProviders {
                 .with_code("identity_unknown")
         })?;
         let rights = Arc::new(self.admitted(&user).await?);
+        let owes_factor = !person.has_factor && self.auth.requires_factor(&rights);
         self.seen.put(
             hash,
             Sight {
@@ -162,9 +172,10 @@ impl IdentityProviders {
                 provider: provider.clone(),
                 user: user.clone(),
                 rights: Arc::clone(&rights),
+                owes_factor,
             },
         );
-        Ok(Identified::Person { user, rights })
+        Ok(Identified::Person { user, rights, owes_factor })
     }
 
     /// What the user holds, if he may sign in.

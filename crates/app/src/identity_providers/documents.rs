@@ -184,8 +184,9 @@ impl Documents {
         if is_within(*asked, FAILED_PAUSE, now) {
             return Err(away(provider, &Trouble("it did not answer a moment ago".to_owned())));
         }
-        *asked = Some(now);
-        load(&*self.web, &entry, provider, now).await.map_err(|trouble| away(provider, &trouble))
+        load(&*self.web, &self.clock, &entry, provider, &mut asked)
+            .await
+            .map_err(|trouble| away(provider, &trouble))
     }
 
     /// Calls `judge` with the key that a token names; `None` when the provider has no such key.
@@ -211,9 +212,9 @@ impl Documents {
         if is_within(*asked, UNKNOWN_KEY_PAUSE, now) {
             return Ok(None);
         }
-        *asked = Some(now);
-        let loaded =
-            load(&*self.web, &entry, provider, now).await.map_err(|trouble| away(provider, &trouble))?;
+        let loaded = load(&*self.web, &self.clock, &entry, provider, &mut asked)
+            .await
+            .map_err(|trouble| away(provider, &trouble))?;
         Ok(loaded.find(header).map(judge))
     }
 
@@ -247,13 +248,11 @@ impl Documents {
         let (web, clock) = (Arc::clone(&self.web), self.clock.clone());
         let (entry, provider) = (Arc::clone(entry), provider.clone());
         tokio::spawn(async move {
-            let now = clock.now();
             let Ok(mut asked) = entry.asked.try_lock() else { return };
-            if is_within(*asked, UNKNOWN_KEY_PAUSE, now) {
+            if is_within(*asked, UNKNOWN_KEY_PAUSE, clock.now()) {
                 return;
             }
-            *asked = Some(now);
-            if let Err(trouble) = load(&*web, &entry, &provider, now).await {
+            if let Err(trouble) = load(&*web, &clock, &entry, &provider, &mut asked).await {
                 tracing::warn!(provider = %provider.name, error = %trouble, "the keys of an identity provider could not be fetched again");
             }
         });
@@ -270,13 +269,20 @@ pub(super) fn away(provider: &IdentityProvider, trouble: &Trouble) -> Error {
         .with_code("provider_unavailable")
 }
 
+/// Asks a provider and keeps what it says. That it was asked is noted before, since whoever waits may give up; and after, since the pause
+/// until the next question begins with the answer, however long that took.
 async fn load(
     web: &dyn ProviderWeb,
+    clock: &SharedClock,
     entry: &Entry,
     provider: &IdentityProvider,
-    now: DateTime<Utc>,
+    asked: &mut Option<DateTime<Utc>>,
 ) -> Result<Arc<Loaded>, Trouble> {
-    let loaded = Arc::new(fetch(web, provider, now).await?);
+    let now = clock.now();
+    *asked = Some(now);
+    let fetched = fetch(web, provider, now).await;
+    *asked = Some(clock.now());
+    let loaded = Arc::new(fetched?);
     *entry.loaded.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&loaded));
     Ok(loaded)
 }

@@ -66,17 +66,12 @@ impl IdentityProviders {
         let mut found = tx.find_external_identity(provider.id, &person.subject).await?;
         if found.is_none() {
             tx.lock_registration().await?;
+            tx.lock_tree().await?;
             // Another request of the same person may have made it while we waited.
             found = tx.find_external_identity(provider.id, &person.subject).await?;
         }
-        let user = match found {
-            Some(identity) => {
-                let user = tx.find_user_of(&identity).await?.ok_or_else(|| unknown(provider))?;
-                let email = person.email.as_deref().and_then(|text| text.parse::<Email>().ok());
-                let email = email.as_ref().map(Email::as_str);
-                tx.touch_external_identity(&identity, email, now).await?;
-                user
-            }
+        let user = match &found {
+            Some(identity) => tx.find_user_of(identity).await?.ok_or_else(|| unknown(provider))?,
             None => self.welcome(&tx, provider, person, now, client).await?,
         };
         // Who may not sign in is told so afterwards; nothing is given to him.
@@ -84,6 +79,11 @@ impl IdentityProviders {
             && let Groups::Known(groups) = &person.groups
         {
             self.apply_groups(&tx, provider, &user, groups, now, client).await?;
+        }
+        // After the tree, whose lock goes before those of rows.
+        if let Some(identity) = &found {
+            let email = person.email.as_deref().and_then(|text| text.parse::<Email>().ok());
+            tx.touch_external_identity(identity, email.as_ref().map(Email::as_str), now).await?;
         }
         tx.commit().await?;
         Ok(user)
@@ -105,8 +105,18 @@ impl IdentityProviders {
         let name = person.name.as_deref().map(str::trim).filter(|name| {
             (1..=MAX_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control)
         });
+        let place = tx.find_organization_by_domain(email.domain()).await?;
         let user = if let Some(existing) = tx.find_credentials(&email).await? {
             let stub = existing.user;
+            if let (Some(place), Some(home), false) = (&place, stub.organization_id, stub.is_registered)
+                && !is_within(tx, home, place.id).await?
+            {
+                // Somebody elsewhere may have made it to have the person in his organization.
+                return Err(Error::conflict(format!(
+                    "an account is kept for {email} in another organization than that of its domain; ask your administrator"
+                ))
+                .with_code("stub_elsewhere"));
+            }
             if !tx.claim_stub(stub.id, name, now).await? {
                 return Err(Error::conflict(format!(
                     "an account with the address {email} exists; sign in to it, then link {} there",
@@ -117,7 +127,7 @@ impl IdentityProviders {
             let name = stub.name.or_else(|| name.map(str::to_owned));
             User { is_registered: true, is_verified: true, name, updated_at: now, ..stub }
         } else {
-            let home = tx.find_organization_by_domain(email.domain()).await?.ok_or_else(|| {
+            let home = place.ok_or_else(|| {
                 Error::forbidden(
                     "no organization expects this address; ask your administrator for an account",
                 )
@@ -125,8 +135,6 @@ impl IdentityProviders {
             })?;
             let account = self.auth.account(&email, name.map(str::to_owned), Some(home.id), now);
             let user = User { is_verified: true, ..account };
-            // Before the row that refers to the organization: in the order of who deletes one.
-            tx.lock_tree().await?;
             tx.insert_user(&user, None).await?;
             let given = Given { provider: provider.id.to_string(), by: By::Domain, roles: BTreeSet::new() };
             tx.write_membership(&Membership {
@@ -252,6 +260,19 @@ impl IdentityProviders {
         tx.insert_audit(entry).await?;
         Ok(())
     }
+}
+
+/// Whether an organization is `above`, or stands below it. The tree has three levels.
+async fn is_within(tx: &Tx, id: OrganizationId, above: OrganizationId) -> Result<bool> {
+    let mut at = Some(id);
+    for _ in 0..3 {
+        match at {
+            Some(id) if id == above => return Ok(true),
+            Some(id) => at = tx.find_organization(id).await?.and_then(|one| one.parent_id),
+            None => break,
+        }
+    }
+    Ok(false)
 }
 
 /// What the groups of a person give: in each organization the highest rank, and all roles.

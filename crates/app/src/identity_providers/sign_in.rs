@@ -9,7 +9,7 @@ use super::{
     tokens::{self, Person, Purpose},
 };
 use crate::{
-    auth::{Client, TokenPair, tokens::invalid},
+    auth::{Client, TokenPair, login::How, tokens::invalid},
     metrics,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -235,7 +235,8 @@ impl IdentityProviders {
                 return Err(error);
             }
         };
-        let pair = self.auth.begin_session_through(user, rights, Some(&provider.name), client).await?;
+        let how = How { provider: Some(&provider.name), factor_at: person.has_factor.then_some(now) };
+        let pair = self.auth.begin_session(user, rights, how, client).await?;
         Ok(Finished::SignedIn { pair, redirect_to: state.redirect_to })
     }
 

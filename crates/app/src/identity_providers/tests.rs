@@ -2,17 +2,27 @@
 
 use super::{
     check::{self, Wrong},
+    documents::Documents,
     tokens::{Claims, Groups, LEEWAY, Person, Purpose, Refusal, check as check_token, header_of},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bifrost_domain::{
+    clock::Clock,
+    error::Kind,
     identity_provider::{GroupRule, IdentityProvider, ProviderKind, ProviderRules, Tenant},
     ids::{IdentityProviderId, OrganizationId},
+    ports::provider_web::{Answer, Error, Form, ProviderWeb},
     rights::MembershipRole,
 };
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, Header};
+use secrecy::SecretString;
 use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+use url::Url;
 use uuid::Uuid;
 
 const NOW: i64 = 1_800_000_000;
@@ -290,5 +300,43 @@ fn group(name: &str) -> GroupRule {
         organization_id: OrganizationId::from_uuid(Uuid::from_u128(1)),
         role: MembershipRole::Member,
         role_id: None,
+    }
+}
+
+/// A provider that takes ten seconds to fail, on a clock that it moves.
+#[derive(Default)]
+struct Slow {
+    seconds: AtomicI64,
+    asked: AtomicI64,
+}
+
+impl Clock for Slow {
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp(NOW + self.seconds.load(Ordering::Relaxed), 0).expect("a time")
+    }
+}
+
+#[async_trait::async_trait]
+impl ProviderWeb for Slow {
+    async fn get(&self, _: &Url, _: Option<&SecretString>) -> Result<Answer, Error> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.seconds.fetch_add(10, Ordering::Relaxed);
+        Err(Error::Away("no answer in ten seconds".into()))
+    }
+
+    async fn post(&self, url: &Url, _: Form<'_>) -> Result<Answer, Error> {
+        self.get(url, None).await
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_failed_is_left_alone_for_a_while_after_its_answer() {
+    let slow = Arc::new(Slow::default());
+    let documents = Documents::new(slow.clone(), slow.clone());
+    let one = provider(ProviderKind::Generic);
+    for (later, asked) in [(0, 1), (0, 1), (4, 1), (1, 2), (0, 2)] {
+        slow.seconds.fetch_add(later, Ordering::Relaxed);
+        assert!(documents.of(&one).await.is_err_and(|error| error.kind == Kind::Unavailable));
+        assert_eq!(slow.asked.load(Ordering::Relaxed), asked, "{later} s later");
     }
 }

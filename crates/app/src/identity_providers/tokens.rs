@@ -90,6 +90,8 @@ pub(super) struct Person {
     pub(super) hosted_domain: Option<String>,
     pub(super) name: Option<String>,
     pub(super) groups: Groups,
+    /// Whether he showed more than one factor there (`amr`, RFC 8176).
+    pub(super) has_factor: bool,
     pub(super) expires_at: DateTime<Utc>,
 }
 
@@ -168,6 +170,7 @@ pub(super) fn check(
         hosted_domain: text(claims, "hd").map(str::to_lowercase),
         name: text(claims, "name").map(str::to_owned),
         groups: groups_of(provider.rules.groups_claim(), claims),
+        has_factor: texts(claims.get("amr")).contains("mfa"),
         expires_at,
     })
 }

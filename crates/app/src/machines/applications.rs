@@ -8,6 +8,7 @@ use super::{
 use crate::{
     audit::{About, changes},
     auth::Client,
+    pages::{cut, one_more},
 };
 use bifrost_domain::{
     application::{Application, is_app_id},
@@ -80,11 +81,8 @@ impl Machines {
         after: Option<ApplicationId>,
         limit: u32,
     ) -> Result<(Vec<Application>, bool)> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut found = self.reader.list_applications(permit, after, limit as u64 + 1).await?;
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let found = self.reader.list_applications(permit, after, one_more(limit)).await?;
+        Ok(cut(found, limit))
     }
 
     /// One API client.

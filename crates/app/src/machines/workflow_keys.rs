@@ -5,7 +5,11 @@ use super::{
     key::{self, Kind},
     refuse, wrong,
 };
-use crate::{audit::About, auth::Client};
+use crate::{
+    audit::About,
+    auth::Client,
+    pages::{cut, one_more},
+};
 use bifrost_domain::{
     error::{Error, Result},
     ids::KeyId,
@@ -43,11 +47,8 @@ impl Machines {
         after: Option<KeyId>,
         limit: u32,
     ) -> Result<(Vec<WorkflowKey>, bool)> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut found = self.reader.list_workflow_keys(permit, after, limit as u64 + 1).await?;
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let found = self.reader.list_workflow_keys(permit, after, one_more(limit)).await?;
+        Ok(cut(found, limit))
     }
 
     /// Makes a key for the organization that the caller acts in (a platform admin who acts in none: for GLOBAL).

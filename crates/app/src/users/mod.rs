@@ -13,6 +13,7 @@ pub use write::{NewUser, UserPatch};
 use crate::{
     audit::Scribe,
     auth::{Auth, Client},
+    pages::{cut, one_more},
 };
 use bifrost_domain::{
     clock::{SharedClock, SharedIds},
@@ -94,11 +95,8 @@ impl Users {
             // Who of the own people is a member elsewhere is not told either.
             return Ok((Vec::new(), false));
         }
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut found = self.reader.list_people(permit, &filter, after, limit as u64 + 1).await?;
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let found = self.reader.list_people(permit, &filter, after, one_more(limit)).await?;
+        Ok(cut(found, limit))
     }
 
     /// Somebody.

@@ -24,7 +24,8 @@ pub struct NewUser {
     pub email: String,
     /// Display name, up to 255 characters.
     pub name: Option<String>,
-    /// Without one it is a stub, to be registered by the person.
+    /// Without one it is a stub: the account waits for a password from an administrator, or for an identity provider that vouches for its
+    /// address.
     pub password: Option<SecretString>,
     /// Of an organization when one is named or acted in, else of the platform.
     pub user_type: Option<UserType>,

@@ -2,7 +2,10 @@
 
 use crate::{World, code_of, permit, settings};
 use bifrost_app::auth::{AuthSettings, Client, SignIn, mfa::Proof};
-use bifrost_domain::error::Kind;
+use bifrost_domain::{
+    error::Kind,
+    policy::{Caller, authorize},
+};
 use bifrost_test_support::{TestDatabase, on_both_databases};
 use chrono::Duration;
 use secrecy::{ExposeSecret, SecretString};
@@ -76,7 +79,8 @@ async fn a_recovery_code_is_used_by_one_of_many(db: TestDatabase) {
     let token = world.challenge().await;
     let passed = world.mfa.pass(token.expose_secret(), &codes[5], false, &Client::default()).await;
     let state = world.state(&passed.expect("in").pair).await.expect("signed in");
-    let status = world.mfa.status(&permit(&state)).await.expect("a status");
+    let way = authorize(&Caller::of_session(&state, None).expect("a caller")).expect("everybody may");
+    let status = world.mfa.status(&way, &state.rights).await.expect("a status");
     assert_eq!((status.recovery_codes_left, status.recovery_codes), (7, 10));
 }
 

@@ -4,6 +4,8 @@
 
 mod factor;
 mod password;
+mod races;
+mod required;
 mod sessions;
 mod written_down;
 

@@ -21,6 +21,8 @@ macro_rules! actions {
 actions! {
     /// See and change the own account, end the own sessions, make and revoke the own keys.
     UseAccount = "account.use", Person;
+    /// Set up or show the second factor that is required, and sign out.
+    ShowFactor = "account.factor", Waiting;
     /// See who one is.
     ReadAccount = "account.read", SignedIn;
     /// Open live connections; each channel asks again.
@@ -85,6 +87,7 @@ actions! {
 #[must_use]
 pub fn is_grantable(permission: &str) -> bool {
     ALL.iter().any(|(_, known, rule)| {
-        *known == permission && !matches!(rule, Rule::PlatformAdmin | Rule::SignedIn | Rule::Person)
+        *known == permission
+            && !matches!(rule, Rule::PlatformAdmin | Rule::SignedIn | Rule::Person | Rule::Waiting)
     })
 }

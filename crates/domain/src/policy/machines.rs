@@ -92,7 +92,7 @@ impl Acting {
         let mut granted = Granted::default();
         granted.permissions.extend(scopes);
         // The lowest rank: nothing comes from it.
-        let held = Held { role: MembershipRole::Limited, is_active: true, granted };
+        let held = Held { role: MembershipRole::Limited, is_active: true, requires_factor: false, granted };
         let rights = Arc::new(Rights { held: [(place, held)].into(), everywhere: Granted::default() });
         let mut caller = Caller::of_user(&user, &rights, Some(requested.unwrap_or(place)), None)?;
         caller.application_id = Some(application.id);

@@ -4,6 +4,7 @@
 //! How to add a permission: one line in [`actions`] (its name, `<resource>.<verb>`, and its rule); the command in `app` takes a
 //! `&Permit<ItsName>`; its route is declared with `allowed::<ItsName>` (`api::access`), which asks before the handler runs, and gets the
 //! permit from `SignedIn::permit`. The table of who may what (`policy/table.snap`) is written again with `INSTA_UPDATE=always`.
+//! Who owes a second factor may do what [`Rule::Waiting`] allows and nothing else, until it is shown.
 //! Platform admins have all; owners and admins have all of their organization but what is platform admins' alone; others have what their rank and their
 //! roles give, inside their organization. A role grants a permission by its name.
 
@@ -49,6 +50,8 @@ pub struct Caller {
     pub on_behalf_of: Option<UserId>,
     /// The key that was shown, of an API client or of a person.
     pub key_id: Option<KeyId>,
+    /// Whether a second factor is required and was not shown; keys are asked for none.
+    pub owes_factor: bool,
     rights: Arc<Rights>,
     permissions: BTreeSet<String>,
 }
@@ -60,7 +63,8 @@ impl Caller {
     /// As [`Caller::of_user`].
     pub fn of_session(state: &SessionState, requested: Option<OrganizationId>) -> Result<Self> {
         let place = requested.or_else(|| state.place());
-        Self::of_user(&state.user, &state.rights, place, Some(state.session_id))
+        let caller = Self::of_user(&state.user, &state.rights, place, Some(state.session_id))?;
+        Ok(Self { owes_factor: state.owes_factor, ..caller })
     }
 
     /// The caller for a user, in an organization of his or at home (for a platform admin: in any, or in GLOBAL).
@@ -87,6 +91,7 @@ impl Caller {
             application_id: None,
             on_behalf_of: None,
             key_id: None,
+            owes_factor: false,
             rights: Arc::clone(rights),
         })
     }
@@ -102,8 +107,8 @@ impl Caller {
     /// Whether `other` is the same person with the same rights in the same scope.
     #[must_use]
     pub fn has_rights_of(&self, other: &Self) -> bool {
-        (self.user_id, self.is_platform_admin, self.scope, self.role)
-            == (other.user_id, other.is_platform_admin, other.scope, other.role)
+        (self.user_id, self.is_platform_admin, self.scope, self.role, self.owes_factor)
+            == (other.user_id, other.is_platform_admin, other.scope, other.role, other.owes_factor)
             && self.permissions == other.permissions
     }
 }
@@ -145,6 +150,8 @@ pub enum Rule {
     SignedIn,
     /// Everybody signed in himself: no key, so that a lost one can neither make others nor take the account.
     Person,
+    /// The same, also while a second factor is required that was not shown.
+    Waiting,
 }
 
 /// Something that policy decides about.
@@ -234,8 +241,11 @@ pub fn may<A: Action>(caller: &Caller) -> bool {
 }
 
 fn allows(caller: &Caller, permission: &str, rule: Rule) -> bool {
+    if caller.owes_factor && rule != Rule::Waiting {
+        return false;
+    }
     match rule {
-        Rule::Person => caller.key_id.is_none(),
+        Rule::Person | Rule::Waiting => caller.key_id.is_none(),
         Rule::SignedIn => caller.application_id.is_none(),
         Rule::PlatformAdmin => caller.is_platform_admin,
         Rule::Permission => caller.has(permission),
@@ -256,10 +266,21 @@ fn allows(caller: &Caller, permission: &str, rule: Rule) -> bool {
 /// # Errors
 /// Forbidden, with the contract's text.
 pub fn authorize<A: Action>(caller: &Caller) -> Result<Permit<A>> {
+    if caller.owes_factor && A::RULE != Rule::Waiting {
+        return Err(factor_required());
+    }
     if !may::<A>(caller) {
         return Err(Error::forbidden(SUPERUSER_REQUIRED).with_code("permission_missing"));
     }
     Ok(Permit { caller: caller.clone(), action: PhantomData })
+}
+
+/// The answer to who owes a second factor.
+fn factor_required() -> Error {
+    Error::forbidden(
+        "a second factor is required: set one up (`POST /auth/mfa/setup`), or show a code of yours (`POST /auth/mfa/prove`)",
+    )
+    .with_code("mfa_required")
 }
 
 /// Whether `caller` may give others `permission`: only what may be given at all, and what he has himself.

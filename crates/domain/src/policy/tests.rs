@@ -10,7 +10,7 @@ use std::fmt::Write;
 macro_rules! for_every_action {
     ($row:ident) => {
         for_every_action!(@ $row:
-            UseAccount ReadAccount UseLive ReadOrganizations WriteOrganizations ReadMembers WriteMembers ReadUsers WriteUsers RevokeSessions
+            UseAccount ShowFactor ReadAccount UseLive ReadOrganizations WriteOrganizations ReadMembers WriteMembers ReadUsers WriteUsers RevokeSessions
             ReadRoles WriteRoles ReadAudit ReadApplications WriteApplications ReadWorkflowKeys WriteWorkflowKeys ReadProviders
             WriteProviders WriteBranding ReadWorkflows ValidateWorkflows RunWorkflows RunCode ReadExecutions ReadAllExecutions
             CancelExecutions CancelAllExecutions WriteConfig ReadConfig)
@@ -202,11 +202,33 @@ fn a_session_stays_where_it_was_switched_to_while_that_is_open() {
         user: user(false, Some(home)),
         organization_id: Some(other),
         rights: Arc::new(rights),
+        owes_factor: false,
     };
     let scope = |state: &SessionState| Caller::of_session(state, None).expect("a member").scope;
     assert_eq!(scope(&state), Scope::Organization(other));
     state.rights = Arc::new(Rights::of_member(home, MembershipRole::Member, &[]));
     assert_eq!(scope(&state), Scope::Organization(home));
+}
+
+#[test]
+fn who_owes_a_second_factor_may_show_it_and_nothing_else() {
+    let mut anybody = [admin(), member(organization(), MembershipRole::Owner, &["roles.write"])];
+    for caller in &mut anybody {
+        assert!(may::<actions::ShowFactor>(caller));
+        caller.owes_factor = true;
+        let caller = &*caller;
+        macro_rules! row {
+            ($action:ident) => {{
+                let answer = authorize::<actions::$action>(caller).map(drop).map_err(|error| error.code);
+                let is_way = actions::$action::RULE == Rule::Waiting;
+                assert_eq!(may::<actions::$action>(caller), is_way);
+                assert_eq!(answer, if is_way { Ok(()) } else { Err(Some("mfa_required")) });
+            }};
+        }
+        for_every_action!(row);
+    }
+    let [before, _] = &anybody;
+    assert!(!Caller { owes_factor: false, ..before.clone() }.has_rights_of(before), "a live connection ends");
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub struct Model {
     pub ip_address: Option<String>,
     pub organization_id: Option<Uuid>,
     pub ends_at: Option<ChronoDateTimeUtc>,
+    pub factor_at: Option<ChronoDateTimeUtc>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]

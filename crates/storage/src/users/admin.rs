@@ -227,7 +227,8 @@ impl Tx {
         id: UserId,
     ) -> Result<Option<Person>, Error> {
         let is_postgres = self.inner.get_database_backend() == DbBackend::Postgres;
-        let lock = if is_postgres { " FOR NO KEY UPDATE OF u" } else { "" };
+        // As strong as a change of the address needs: a lock that is made stronger later may wait for one who waits for it.
+        let lock = if is_postgres { " FOR UPDATE OF u" } else { "" };
         self.person(reach_of(permit), id, lock).await
     }
 

@@ -137,6 +137,19 @@ impl Tx {
         Ok(())
     }
 
+    /// Keeps others who change this user, or what hangs on the account, out until this transaction ends; the crate's documentation says in
+    /// which order locks are taken. (On SQLite there is one writer anyway.)
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn lock_user(&self, id: UserId) -> Result<(), Error> {
+        if self.inner.get_database_backend() == DbBackend::Postgres {
+            let sql = "SELECT id FROM users WHERE id = $1 FOR UPDATE";
+            dialect::execute_in(&self.inner, sql, [id.as_uuid().into()]).await?;
+        }
+        Ok(())
+    }
+
     /// Whether anybody but the system user exists.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::TAG;
 use crate::{
     access::allowed,
-    extract::{ClientInfo, Json, OptionalJson, Path, SignedIn},
+    extract::{ClientInfo, Json, OptionalJson, Path, SignedIn, ValidJson},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
@@ -13,7 +13,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bifrost_app::auth::mfa::Proof;
-use bifrost_domain::{error::Error, ids::TrustedDeviceId, policy::actions::UseAccount};
+use bifrost_domain::{
+    error::{Error, Kind},
+    ids::TrustedDeviceId,
+    policy::actions::{ShowFactor, UseAccount},
+};
 use bifrost_storage::trusted_devices::TrustedDevice;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -25,7 +29,8 @@ pub(in crate::routes) const METHODS: &[&str] = &["totp", "recovery_code"];
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
-        .routes(allowed::<UseAccount>(routes!(status)))
+        .routes(allowed::<ShowFactor>(routes!(status)))
+        .routes(allowed::<ShowFactor>(routes!(prove)))
         .routes(allowed::<UseAccount>(routes!(remove)))
         .routes(allowed::<UseAccount>(routes!(regenerate)))
         .routes(allowed::<UseAccount>(routes!(count)))
@@ -58,6 +63,14 @@ struct ProofIn {
     #[serde(alias = "mfa_code")]
     #[schema(example = "123456", max_length = 64)]
     code: Option<String>,
+}
+
+/// A code of the authenticator, or a recovery code.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MfaProveIn)]
+struct ProveIn {
+    #[schema(example = "123456", max_length = 64)]
+    code: String,
 }
 
 /// A sentence, and that it was done.
@@ -127,6 +140,11 @@ struct ForgottenOut {
     devices_removed: u64,
 }
 
+/// Codes have limits of their own.
+pub(super) fn is_wrong_password(error: &Error) -> bool {
+    error.kind == Kind::BadRequest && error.code == Some("password_wrong")
+}
+
 fn proof(input: Option<ProofIn>) -> Result<Proof> {
     match input {
         Some(ProofIn { code: Some(code), .. }) => Ok(Proof::Code(code)),
@@ -141,13 +159,38 @@ fn proof(input: Option<ProofIn>) -> Result<Proof> {
     (status = 401, description = "not signed in", body = ProblemOut, content_type = "application/problem+json"),
 ))]
 async fn status(State(state): State<ApiState>, me: SignedIn) -> Result<Json<StatusOut>> {
-    let status = state.mfa.status(&me.permit::<UseAccount>()?).await?;
+    let status = state.mfa.status(&me.permit()?, &me.rights).await?;
     Ok(Json(StatusOut {
         mfa_enabled: status.is_enrolled,
         mfa_required: status.is_required,
         available_methods: if status.is_enrolled { METHODS } else { &[] },
         recovery_codes_remaining: status.recovery_codes_left,
     }))
+}
+
+/// Show a code for the own session
+///
+/// For a session that began without a second factor where one is required now: other calls answer 403 `mfa_required` until a code was
+/// shown. Who has no second factor sets one up instead (`POST /auth/mfa/setup`).
+#[utoipa::path(
+    post, path = "/auth/mfa/prove", tag = TAG, operation_id = "mfa_prove", request_body = ProveIn,
+    responses(
+        (status = 204, description = "the session is one with a second factor"),
+        (status = 400, description = "the code is not right, there is no second factor, or no session", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 401, description = "not signed in", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 422, description = "bad fields", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 429, description = "too many attempts", body = ProblemOut, content_type = "application/problem+json"),
+    )
+)]
+async fn prove(
+    State(state): State<ApiState>,
+    ClientInfo(client): ClientInfo,
+    me: SignedIn,
+    ValidJson(input): ValidJson<ProveIn>,
+) -> Result<StatusCode> {
+    state.limits.mfa.check(client.ip).await?;
+    state.mfa.prove(&me.permit()?, &me.user, &input.code, &client).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Remove the own second factor
@@ -171,7 +214,9 @@ async fn remove(
     OptionalJson(input): OptionalJson<ProofIn>,
 ) -> Result<Json<RemovedOut>> {
     state.limits.mfa.check(client.ip).await?;
-    state.mfa.remove(&me.permit::<UseAccount>()?, &me.user, proof(input)?, &client).await?;
+    let (permit, proof) = (me.permit::<UseAccount>()?, proof(input)?);
+    let removing = state.mfa.remove(&permit, &me.user, proof, &client);
+    state.limits.account.failing(&me.user.email, removing, is_wrong_password).await?;
     Ok(Json(RemovedOut { success: true, message: "the second factor was removed" }))
 }
 
@@ -196,8 +241,9 @@ async fn regenerate(
     OptionalJson(input): OptionalJson<ProofIn>,
 ) -> Result<Response> {
     state.limits.mfa.check(client.ip).await?;
-    let permit = me.permit::<UseAccount>()?;
-    let recovery_codes = state.mfa.renew_recovery_codes(&permit, &me.user, proof(input)?, &client).await?;
+    let (permit, proof) = (me.permit::<UseAccount>()?, proof(input)?);
+    let renewing = state.mfa.renew_recovery_codes(&permit, &me.user, proof, &client);
+    let recovery_codes = state.limits.account.failing(&me.user.email, renewing, is_wrong_password).await?;
     let mut response = Json(CodesOut { count: recovery_codes.len(), recovery_codes }).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -209,7 +255,7 @@ async fn regenerate(
     (status = 401, description = "not signed in", body = ProblemOut, content_type = "application/problem+json"),
 ))]
 async fn count(State(state): State<ApiState>, me: SignedIn) -> Result<Json<CountOut>> {
-    let status = state.mfa.status(&me.permit::<UseAccount>()?).await?;
+    let status = state.mfa.status(&me.permit()?, &me.rights).await?;
     Ok(Json(CountOut { remaining: status.recovery_codes_left, total: status.recovery_codes }))
 }
 

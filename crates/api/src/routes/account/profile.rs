@@ -1,6 +1,6 @@
 //! The own profile and password: `/api/profile`.
 
-use super::TAG;
+use super::{TAG, factor_manage::is_wrong_password};
 use crate::{
     access::allowed,
     extract::{ClientInfo, Json, Patch, SignedIn, ValidJson},
@@ -151,6 +151,7 @@ async fn change_password(
     state.limits.login.check(client.ip).await?;
     let permit = me.permit::<UseAccount>()?;
     let (current, new) = (input.current_password.into(), input.new_password.into());
-    let pair = state.auth.change_password(&permit, &me.user, current, new, &client).await?;
+    let changing = state.auth.change_password(&permit, &me.user, current, new, &client);
+    let pair = state.limits.account.failing(&me.user.email, changing, is_wrong_password).await?;
     Ok(with_cookies(&state, &pair))
 }

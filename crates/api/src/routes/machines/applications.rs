@@ -1,9 +1,9 @@
 //! API clients: `/api/applications`.
 
-use super::{DEFAULT_LIMIT, TAG, page};
+use super::{DEFAULT_LIMIT, TAG};
 use crate::{
     access::allowed,
-    extract::{ClientInfo, Json, PageIn, Patch, Path, Query, SignedIn, ValidJson},
+    extract::{ClientInfo, Json, PageIn, Patch, Path, Query, SignedIn, ValidJson, array},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
@@ -133,9 +133,8 @@ async fn list(State(state): State<ApiState>, me: SignedIn, Query(asked): Query<P
     let permit = me.permit()?;
     let (limit, after) = asked.resolve(DEFAULT_LIMIT)?;
     let after = after.map(ApplicationId::from_uuid);
-    let (found, more) = state.machines.list_applications(&permit, after, limit).await?;
-    let next = found.last().filter(|_| more).map(|last| last.id.as_uuid());
-    Ok(page(found.into_iter().map(ApplicationOut::from).collect::<Vec<_>>(), next))
+    let found = state.machines.list_applications(&permit, after, limit).await?;
+    Ok(array::<_, ApplicationOut>(found, |last| last.id.as_uuid()))
 }
 
 /// Make an application

@@ -5,12 +5,7 @@ mod applications;
 mod sdk_keys;
 mod workflow_keys;
 
-use crate::{
-    extract::{Json, encode_token},
-    idempotency::Repeat,
-    problem::Result,
-    state::ApiState,
-};
+use crate::{extract::Json, idempotency::Repeat, problem::Result, state::ApiState};
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -24,7 +19,6 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
-use uuid::Uuid;
 
 const TAG: &str = "machines";
 const DEFAULT_LIMIT: u32 = 100;
@@ -80,13 +74,4 @@ fn made(body: impl Serialize) -> Result<Response> {
     response.extensions_mut().insert(Repeat(shown.to_string()));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
-}
-
-/// A page, with the token of the next one in its header.
-fn page(body: impl Serialize, next: Option<Uuid>) -> Response {
-    let mut response = Json(body).into_response();
-    if let Some(token) = next.and_then(|id| HeaderValue::from_str(&encode_token(id)).ok()) {
-        response.headers_mut().insert("x-continuation-token", token);
-    }
-    response
 }

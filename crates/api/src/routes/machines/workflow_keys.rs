@@ -1,9 +1,9 @@
 //! Keys of workflow endpoints: `/api/workflow-keys`.
 
-use super::{DEFAULT_LIMIT, KeyOut, TAG, made, page};
+use super::{DEFAULT_LIMIT, KeyOut, TAG, made};
 use crate::{
     access::allowed,
-    extract::{ClientInfo, OptionalJson, PageIn, Path, Query, SignedIn},
+    extract::{ClientInfo, OptionalJson, PageIn, Path, Query, SignedIn, array},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
@@ -85,10 +85,8 @@ impl From<WorkflowKey> for WorkflowKeyOut {
 async fn list(State(state): State<ApiState>, me: SignedIn, Query(asked): Query<PageIn>) -> Result<Response> {
     let permit = me.permit()?;
     let (limit, after) = asked.resolve(DEFAULT_LIMIT)?;
-    let (found, more) =
-        state.machines.list_workflow_keys(&permit, after.map(KeyId::from_uuid), limit).await?;
-    let next = found.last().filter(|_| more).map(|last| last.key.id.as_uuid());
-    Ok(page(found.into_iter().map(WorkflowKeyOut::from).collect::<Vec<_>>(), next))
+    let found = state.machines.list_workflow_keys(&permit, after.map(KeyId::from_uuid), limit).await?;
+    Ok(array::<_, WorkflowKeyOut>(found, |last| last.key.id.as_uuid()))
 }
 
 /// Make a key of workflow endpoints

@@ -2,6 +2,7 @@
 
 mod factor;
 mod profile;
+mod required;
 mod sessions;
 
 use crate::support::{Reply, Server, tokens};

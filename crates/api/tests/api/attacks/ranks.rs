@@ -25,7 +25,7 @@ struct Insider {
 impl Insider {
     fn may(&self, rule: Rule) -> bool {
         match rule {
-            Rule::Person => !self.has_key,
+            Rule::Person | Rule::Waiting => !self.has_key,
             Rule::SignedIn => !self.is_application,
             Rule::Member => !self.is_application && self.rank.reaches(Member),
             Rule::Permission => !self.is_application && self.rank.reaches(Admin),
@@ -77,7 +77,7 @@ async fn who_has_no_right_is_refused_before_anything_is_looked_at() {
         before.same(&Dump::of(&scene.server).await, &route.name());
         // Who may is not refused for that.
         for insider in insiders.iter().filter(|insider| insider.may(rule)) {
-            if matches!(rule, Rule::SignedIn | Rule::Person) {
+            if matches!(rule, Rule::SignedIn | Rule::Person | Rule::Waiting) {
                 continue;
             }
             let reply = attack(&scene.server, &route, &route.nowhere(), &insider.attacker.headers).await;

@@ -33,7 +33,7 @@ fn refusals(route: &Route, shown: Shown) -> &'static [u16] {
     };
     match route.rule() {
         Some(Rule::PlatformAdmin) => &[403],
-        Some(Rule::Person) if shown.is_key() => &[403],
+        Some(Rule::Person | Rule::Waiting) if shown.is_key() => &[403],
         Some(Rule::SignedIn) | None if shown == Shown::Application => &[403],
         _ => {
             let for_sessions = listed(&FOR_SESSIONS).filter(|_| shown != Shown::Session);

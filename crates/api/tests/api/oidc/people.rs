@@ -7,6 +7,7 @@ use super::{
 use crate::support::{Reply, Server, tokens};
 use axum::http::{Method, StatusCode};
 use bifrost_domain::clock::Clock;
+use bifrost_test_support::one_time_code;
 use chrono::Duration;
 use serde_json::{Value, json};
 
@@ -129,6 +130,93 @@ async fn somebody_new_gets_an_account_in_the_organization_of_his_domain() {
     let bob = scene.sign_in_with(json!({"sub": "bob"}), said("bob")).await;
     let bob = scene.server.get("/auth/me", &tokens(&bob).0).await;
     assert_eq!(bob.json()["email"], "bob@acme.example");
+}
+
+/// A stub in an organization.
+async fn stub(scene: &Scene, email: &str, home: &str) -> Reply {
+    scene.change(Method::POST, "/api/users", Some(json!({"email": email, "organization_id": home}))).await
+}
+
+#[tokio::test]
+async fn a_stub_is_claimed_where_its_address_belongs() {
+    let scene = scene(jit()).await;
+    let body = json!({"name": "Acme South", "parent_id": scene.acme, "kind": "company"});
+    let group = json!({"kind": "group"});
+    let path = format!("/api/organizations/{}", scene.acme);
+    scene.change(Method::PATCH, &path, Some(group)).await;
+    let below = scene.server.post("/api/organizations", &scene.admin, body).await;
+    assert_eq!(below.status, StatusCode::CREATED, "{}", below.text);
+    let below = below.json()["id"].as_str().expect("an id").to_owned();
+    let other = scene.server.organization(&scene.admin, "Other").await;
+    for (name, home, answer) in [("ann", &scene.acme, 200), ("bob", &below, 200), ("eve", &other, 409)] {
+        let email = format!("{name}@acme.example");
+        assert_eq!(stub(&scene, &email, home).await.status, StatusCode::CREATED);
+        let reply = scene.sign_in(json!({"sub": name, "email": email, "email_verified": true})).await;
+        assert_eq!(reply.status.as_u16(), answer, "{email}: {}", reply.text);
+        if answer == 200 {
+            let me = scene.server.get("/auth/me", &tokens(&reply).0).await.json();
+            assert_eq!((&me["organization_id"], &me["is_verified"]), (&json!(home), &json!(true)), "{email}");
+        } else {
+            assert_eq!(reply.problem().1, "stub_elsewhere");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_required_second_factor_is_shown_to_the_provider_or_to_us() {
+    let scene = scene(jit()).await;
+    let path = format!("/api/organizations/{}", scene.acme);
+    let body = json!({"settings": {"security": {"mfa_required": true}}});
+    assert_eq!(scene.change(Method::PATCH, &path, Some(body)).await.status, StatusCode::OK);
+    let with = |amr: Value| {
+        let mut claims = ann();
+        claims["amr"] = amr;
+        claims
+    };
+    let me = async |token: &str| scene.server.get("/auth/me", token).await;
+    for amr in
+        [json!(null), json!(["pwd"]), json!(["otp"]), json!(["MFA"]), json!({"mfa": true}), json!(true)]
+    {
+        let (access, _) = tokens(&scene.sign_in(with(amr.clone())).await);
+        assert_eq!(me(&access).await.problem(), (403, "mfa_required".to_owned()), "{amr}");
+    }
+    for amr in [json!(["pwd", "mfa"]), json!(["mfa"])] {
+        let (access, _) = tokens(&scene.sign_in(with(amr.clone())).await);
+        assert_eq!(me(&access).await.status, StatusCode::OK, "{amr}");
+    }
+
+    // The provider's own tokens, as they are and exchanged.
+    let now = scene.server.clock.now().timestamp();
+    let token = |amr: Value| {
+        let claims = json!({
+            "iss": scene.stand_in.issuer(), "aud": "api://bifrost", "sub": "ann", "iat": now, "exp": now + 300,
+            "scope": "run", "amr": amr
+        });
+        scene.key.sign("at+jwt", &claims)
+    };
+    for (amr, is_shown) in [(json!(["pwd"]), false), (json!(["pwd", "mfa"]), true)] {
+        let token = token(amr.clone());
+        let exchanged = tokens(&scene.server.exchange(&token).await).0;
+        for access in [token, exchanged] {
+            let reply = me(&access).await;
+            let expected = if is_shown { 200 } else { 403 };
+            assert_eq!(reply.status.as_u16(), expected, "{amr}: {}", reply.text);
+        }
+    }
+
+    // Who has shown the provider nothing sets a factor up here, or shows a code.
+    let (access, _) = tokens(&scene.sign_in(ann()).await);
+    let setup = scene.as_(&access, Method::POST, "/auth/mfa/setup", None).await.json();
+    let secret = setup["secret"].as_str().expect("a secret");
+    let code = || json!({"code": one_time_code(secret, scene.server.clock.now())});
+    let verified = scene.as_(&access, Method::POST, "/auth/mfa/verify", Some(code())).await;
+    assert_eq!(me(&tokens(&verified).0).await.status, StatusCode::OK);
+    let (access, _) = tokens(&scene.sign_in(ann()).await);
+    assert_eq!(me(&access).await.problem(), (403, "mfa_required".to_owned()));
+    scene.server.clock.advance(Duration::seconds(30));
+    let shown = scene.as_(&access, Method::POST, "/auth/mfa/prove", Some(code())).await;
+    assert_eq!(shown.status, StatusCode::NO_CONTENT, "{}", shown.text);
+    assert_eq!(me(&access).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use super::{Mfa, codes::Code};
 use crate::{
     auth::{
         Auth, Client, TokenPair,
+        login::How,
         tokens::{ChallengeClaims, invalid},
     },
     metrics,
@@ -43,6 +44,15 @@ impl fmt::Debug for Challenge {
     }
 }
 
+/// What comes after a right password.
+#[derive(Debug)]
+pub(in crate::auth) enum Way {
+    /// A session; with the time when a second factor counts as shown (a trusted browser has shown one).
+    Open(Option<DateTime<Utc>>),
+    /// A code is asked for first, or a factor is to be set up.
+    Ask(Challenge),
+}
+
 /// A challenge that was answered.
 #[derive(Debug)]
 pub struct PassedChallenge {
@@ -53,24 +63,23 @@ pub struct PassedChallenge {
 }
 
 impl Auth {
-    /// The challenge that a user has to answer after his password: when a factor is enrolled and the browser is not trusted, or when a
+    /// What a user has to do after his password: he answers a challenge when a factor is enrolled and the browser is not trusted, or when a
     /// factor is required and none is enrolled.
     pub(in crate::auth) async fn second_factor(
         &self,
         user: &User,
+        rights: &Rights,
         device: Option<&str>,
-    ) -> Result<Option<Challenge>> {
+    ) -> Result<Way> {
         let factor = self.reader.find_factor(user.id).await?;
         let is_enrolled = factor.is_some_and(|factor| factor.confirmed_at.is_some());
-        if !is_enrolled
-            && !self.settings.mfa_required
-            && !self.reader.is_second_factor_required(user.id).await?
-        {
-            return Ok(None);
+        if !is_enrolled && !self.requires_factor(rights) {
+            return Ok(Way::Open(None));
         }
         let (now, id) = (self.clock.now(), self.ids.next());
         let token = self.tokens.challenge(user, id, now, CHALLENGE_SECONDS)?;
         let tx = self.store.db().begin().await?;
+        tx.lock_user(user.id).await?;
         let is_trusted = match device.and_then(device_hash).filter(|_| is_enrolled) {
             Some(hash) => tx.use_trusted_device(user.id, user.epoch, &hash, now).await?,
             None => false,
@@ -80,7 +89,7 @@ impl Auth {
             tx.insert_challenge(id, user.id, expires_at, now).await?;
         }
         tx.commit().await?;
-        Ok((!is_trusted).then_some(Challenge { token, is_enrolled }))
+        Ok(if is_trusted { Way::Open(Some(now)) } else { Way::Ask(Challenge { token, is_enrolled }) })
     }
 }
 
@@ -101,6 +110,7 @@ impl Mfa {
         let (claims, user, rights) = self.challenged(token).await?;
         let now = self.auth.clock.now();
         let tx = self.auth.store.db().begin().await?;
+        tx.lock_user(user.id).await?;
         if !tx.try_challenge(claims.jti, user.id, MAX_TRIES, now).await? {
             return Err(invalid());
         }
@@ -116,7 +126,8 @@ impl Mfa {
         let mut entry = self.entry("mfa.pass", Outcome::Success, &user, client);
         entry.detail = Some(json!({"method": used.as_str(), "trusted_device": trust}));
         tx.insert_audit(entry).await?;
-        let pair = self.auth.open_session(&tx, user, rights, None, client).await?;
+        let how = How { factor_at: Some(now), ..How::default() };
+        let pair = self.auth.open_session(&tx, user, rights, how, client).await?;
         tx.commit().await?;
         metrics::signed_in(true);
         Ok(PassedChallenge { pair, device })

@@ -1,7 +1,7 @@
 //! Setting up a factor: a secret first, which counts for nothing until a code has shown that it arrived.
 
 use super::{Mfa, challenge::MAX_TRIES, codes, place, too_often, totp, wrong_code};
-use crate::auth::{Client, TokenPair, mfa::codes::Code, tokens::invalid};
+use crate::auth::{Client, TokenPair, login::How, mfa::codes::Code, tokens::invalid};
 use bifrost_domain::{
     error::{Error, Result},
     ids::SessionId,
@@ -98,6 +98,7 @@ impl Mfa {
         let qr_code_uri = totp::qr_code_uri(&uri)?;
         let now = self.auth.clock.now();
         let tx = self.auth.store.db().begin().await?;
+        tx.lock_user(user.id).await?;
         if let By::Challenge(id) = subject.by
             && !tx.is_challenge_open(id, user.id, MAX_TRIES, now).await?
         {
@@ -127,6 +128,7 @@ impl Mfa {
         let Subject { user, rights, by } = subject;
         let now = self.auth.clock.now();
         let tx = self.auth.store.db().begin().await?;
+        tx.lock_user(user.id).await?;
         if let By::Challenge(id) = by
             && !tx.try_challenge(id, user.id, MAX_TRIES, now).await?
         {
@@ -156,14 +158,19 @@ impl Mfa {
         let (recovery_codes, hashes) = codes::recovery_codes();
         tx.replace_recovery_codes(user.id, hashes, now).await?;
         tx.insert_audit(self.entry("mfa.enrol", Outcome::Success, &user, client)).await?;
+        if let By::Challenge(id) = by
+            && !tx.use_challenge(id, now).await?
+        {
+            return Err(invalid());
+        }
         let pair = match by {
-            By::Session(Some(id)) => self.auth.renew_session(&tx, id).await?,
-            By::Session(None) => self.auth.open_session(&tx, user, rights, None, client).await?,
-            By::Challenge(id) => {
-                if !tx.use_challenge(id, now).await? {
-                    return Err(invalid());
-                }
-                self.auth.open_session(&tx, user, rights, None, client).await?
+            By::Session(Some(id)) => {
+                tx.note_factor(id, now).await?;
+                self.auth.renew_session(&tx, id).await?
+            }
+            By::Session(None) | By::Challenge(_) => {
+                let how = How { factor_at: Some(now), ..How::default() };
+                self.auth.open_session(&tx, user, rights, how, client).await?
             }
         };
         tx.commit().await?;

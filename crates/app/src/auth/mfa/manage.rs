@@ -1,11 +1,15 @@
 //! The own second factor, for who is signed in: what there is, removing it, new recovery codes, trusted devices.
 
 use super::{Mfa, codes, codes::Code, not_enrolled, wrong_code};
-use crate::auth::Client;
+use crate::auth::{Client, tokens::invalid};
 use bifrost_domain::{
     error::{Error, Result},
     ids::TrustedDeviceId,
-    policy::{Permit, actions::UseAccount},
+    policy::{
+        Permit,
+        actions::{ShowFactor, UseAccount},
+    },
+    rights::Rights,
     user::User,
 };
 use bifrost_storage::{Tx, audit::Outcome, trusted_devices::TrustedDevice};
@@ -39,16 +43,50 @@ impl Mfa {
     ///
     /// # Errors
     /// Unavailable when the store is away.
-    pub async fn status(&self, permit: &Permit<UseAccount>) -> Result<MfaStatus> {
+    pub async fn status(&self, permit: &Permit<ShowFactor>, rights: &Rights) -> Result<MfaStatus> {
         let (user, reader) = (permit.user_id(), &self.auth.reader);
         let factor = reader.find_factor(user).await?;
         let (recovery_codes_left, recovery_codes) = reader.count_recovery_codes(user).await?;
         Ok(MfaStatus {
             is_enrolled: factor.is_some_and(|factor| factor.confirmed_at.is_some()),
-            is_required: self.auth.settings.mfa_required || reader.is_second_factor_required(user).await?,
+            is_required: self.auth.requires_factor(rights),
             recovery_codes_left,
             recovery_codes,
         })
+    }
+
+    /// Shows a code for the caller's session, which began without one: a required factor is owed no longer.
+    ///
+    /// # Errors
+    /// Bad request when the code is not right, no factor is enrolled or there is no session; too many after ten wrong codes;
+    /// unauthenticated when the session has ended.
+    pub async fn prove(
+        &self,
+        permit: &Permit<ShowFactor>,
+        user: &User,
+        code: &str,
+        client: &Client,
+    ) -> Result<()> {
+        let session = permit.caller().session_id.ok_or_else(|| {
+            Error::bad_request("there is no session to show a code for; sign in").with_code("no_session")
+        })?;
+        let code = Code::read(code)?;
+        let now = self.auth.clock.now();
+        let tx = self.auth.store.db().begin().await?;
+        tx.lock_user(user.id).await?;
+        let Some(used) = self.use_code(&tx, user.id, &code, now).await? else {
+            self.note_wrong(tx, user, "mfa.prove", client).await?;
+            return Err(wrong_code());
+        };
+        if !tx.note_factor(session, now).await? {
+            return Err(invalid());
+        }
+        let mut entry = self.entry("mfa.prove", Outcome::Success, user, client);
+        entry.detail = Some(json!({"method": used.as_str()}));
+        tx.insert_audit(entry).await?;
+        tx.commit().await?;
+        self.auth.cache.forget(session);
+        Ok(())
     }
 
     /// Removes the caller's factor, with its recovery codes and trusted devices. Where one is required, the next sign-in asks for a new
@@ -104,6 +142,7 @@ impl Mfa {
             Proof::Password(password) => {
                 self.auth.prove_password(permit.caller(), password, "password", client).await?;
                 let tx = self.auth.store.db().begin().await?;
+                tx.lock_user(user.id).await?;
                 let factor = tx.find_factor(user.id).await?;
                 factor.filter(|factor| factor.confirmed_at.is_some()).ok_or_else(not_enrolled)?;
                 Ok(tx)
@@ -111,6 +150,7 @@ impl Mfa {
             Proof::Code(code) => {
                 let code = Code::read(&code)?;
                 let tx = self.auth.store.db().begin().await?;
+                tx.lock_user(user.id).await?;
                 if self.use_code(&tx, user.id, &code, now).await?.is_none() {
                     self.note_wrong(tx, user, action, client).await?;
                     return Err(wrong_code());
@@ -140,6 +180,7 @@ impl Mfa {
         client: &Client,
     ) -> Result<u64> {
         let tx = self.auth.store.db().begin().await?;
+        tx.lock_user(permit.user_id()).await?;
         let count = tx.delete_trusted_devices(permit.user_id(), id).await?;
         if id.is_some() && count == 0 {
             return Err(Error::not_found("trusted device"));

@@ -11,6 +11,7 @@ mod enrol;
 mod manage;
 mod totp;
 
+pub(in crate::auth) use challenge::Way;
 pub use challenge::{CHALLENGE_SECONDS, Challenge, DEVICE_SECONDS, PassedChallenge};
 pub use enrol::{Enrolled, Enrolment, Subject};
 pub use manage::{MfaStatus, Proof};

@@ -8,9 +8,10 @@ use sqlx::{Executor as _, Row as _};
 pub(crate) async fn member_who_may_run(world: &World, admin: &Client) -> Client {
     let organization =
         admin.post("/api/organizations", json!({"name": "Acme", "domain": "acme.example"})).await.of(201);
-    let account = json!({"email": "ann@acme.example", "password": "correct horse", "name": "Ann"});
-    let user = world.nobody().post("/auth/register", account).await.of(201);
-    assert_eq!((&user["user_type"], &user["organization_id"]), (&json!("ORG"), &organization["id"]));
+    let account = json!({
+        "email": "ann@acme.example", "password": "correct horse", "name": "Ann", "organization_id": organization["id"],
+    });
+    let user = admin.post("/api/users", account).await.of(201);
     let member = world.nobody().signed_in("ann@acme.example", "correct horse").await;
     member.execute(json!({"workflow_name": "anything"})).await.of(403);
 

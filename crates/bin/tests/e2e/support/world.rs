@@ -206,7 +206,6 @@ impl World {
             ("MAX_CONCURRENCY", "4".to_owned()),
             // Shorter than the patience of the tests, so that a program that does not end says why before it is killed.
             ("SHUTDOWN_GRACE_SECONDS", "15".to_owned()),
-            ("REGISTRATION_ENABLED", "true".to_owned()),
             ("SECRET_KEY", SECRET_KEY.to_owned()),
         ];
         if let Some(database) = &self.database {

@@ -18,7 +18,7 @@ use chrono::Duration;
 use serde_json::json;
 
 on_both_databases![
-    one_of_two_registers_the_stub,
+    one_of_two_claims_the_stub,
     one_of_two_accounts_has_the_address,
     every_reason_to_end_older_sessions_counts,
     one_of_two_ends_the_session,
@@ -51,6 +51,7 @@ async fn signed_in(rivals: &Rivals) -> RefreshToken {
         created_at: now,
         expires_at: now + Duration::days(7),
         ends_at: now + Duration::days(30),
+        factor_at: None,
         user_agent: None,
         ip_address: None,
     };
@@ -69,7 +70,7 @@ async fn signed_in(rivals: &Rivals) -> RefreshToken {
     token
 }
 
-async fn one_of_two_registers_the_stub(db: TestDatabase) {
+async fn one_of_two_claims_the_stub(db: TestDatabase) {
     let rivals = Rivals::new(db).await;
     let home = rivals.bed.add_organization(1).await;
     for turn in 0..TURNS {
@@ -77,14 +78,14 @@ async fn one_of_two_registers_the_stub(db: TestDatabase) {
         let stub = User { is_registered: false, ..user(id, home, false, rivals.bed.now()) };
         add(&rivals, &stub).await;
         let (id, now) = (stub.id, rivals.bed.now());
-        let register = |side: Side, name: &'static str| async move {
+        let claim = |side: Side, name: &'static str| async move {
             let tx = side.store.db().begin().await.expect("begin");
-            let first = tx.register_stub(id, Some(name), &name.into(), now).await.expect("asked");
+            let first = tx.claim_stub(id, Some(name), now).await.expect("asked");
             tx.commit().await.expect("commit");
             first
         };
         let (one, other) = rivals.sides();
-        let (ann, bob) = at_once(turn, register(one, "Ann"), register(other, "Bob")).await;
+        let (ann, bob) = at_once(turn, claim(one, "Ann"), claim(other, "Bob")).await;
         assert!(ann != bob, "{ann} and {bob}");
         let name = rivals.bed.reader.find_user(id).await.expect("read").expect("there").name;
         assert_eq!(name.as_deref(), Some(if ann { "Ann" } else { "Bob" }));

@@ -1,9 +1,11 @@
-//! Sign-in: `/auth/*`.
+//! Sign-in: `/auth/*`; what who is signed in asks of his session is in `session.rs`.
+
+mod session;
 
 use crate::{
-    access::{allowed, public},
+    access::public,
     cookies::{self, DEVICE_COOKIE},
-    extract::{ClientInfo, Form, Json, OptionalJson, REFRESH_COOKIE, SignedIn, ValidJson},
+    extract::{ClientInfo, Form, Json, OptionalJson, REFRESH_COOKIE, ValidJson},
     live::{Origin, origin},
     problem::{ProblemOut, Result},
     routes::users::UserOut,
@@ -22,9 +24,6 @@ use bifrost_app::auth::{
 use bifrost_domain::{
     error::{Error, Kind},
     identity_provider::IdentityProvider,
-    ids::{OrganizationId, UserId},
-    policy::actions::{ReadAccount, UseAccount},
-    rights::MembershipRole,
 };
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -35,15 +34,13 @@ use super::account::METHODS;
 
 const TAG: &str = "account";
 
-/// The routes of this file.
+/// The routes of this folder.
 pub fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(public(routes!(login)))
         .routes(public(routes!(refresh)))
-        .routes(allowed::<ReadAccount>(routes!(me)))
         .routes(public(routes!(register)))
-        .routes(allowed::<UseAccount>(routes!(logout)))
-        .routes(allowed::<UseAccount>(routes!(switch_organization)))
+        .merge(session::routes())
         .routes(public(routes!(status)))
 }
 
@@ -143,60 +140,6 @@ struct RegisterIn {
     name: Option<String>,
 }
 
-/// The signed-in user.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Me)]
-struct MeOut {
-    #[schema(value_type = Uuid)]
-    id: UserId,
-    email: String,
-    name: String,
-    is_active: bool,
-    is_superuser: bool,
-    is_verified: bool,
-    #[schema(value_type = Option<Uuid>)]
-    organization_id: Option<OrganizationId>,
-    /// Names of the roles.
-    roles: Vec<String>,
-    /// Permissions of the roles; a platform admin has all without any being listed, an owner or admin all of the organization.
-    permissions: Vec<String>,
-    /// The organization that calls without `X-Organization-Id` act in; none is GLOBAL.
-    #[schema(value_type = Option<Uuid>)]
-    current_organization_id: Option<OrganizationId>,
-    /// Where the user may go.
-    memberships: Vec<MembershipOut>,
-}
-
-/// A membership of the signed-in user.
-#[derive(Serialize, ToSchema)]
-#[schema(as = OwnMembership)]
-struct MembershipOut {
-    #[schema(value_type = Uuid)]
-    organization_id: OrganizationId,
-    /// The highest rank there: `limited`, `member`, `admin` or `owner`.
-    #[schema(value_type = String, example = "member")]
-    role: MembershipRole,
-    /// Whether the organization is active.
-    is_active: bool,
-}
-
-/// Where to go on.
-#[derive(Deserialize, ToSchema)]
-#[schema(as = SwitchIn)]
-struct SwitchIn {
-    /// An organization of the caller's; `null` is GLOBAL.
-    #[serde(deserialize_with = "Option::deserialize")]
-    #[schema(value_type = Option<Uuid>)]
-    organization_id: Option<OrganizationId>,
-}
-
-/// A sentence.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Message)]
-struct MessageOut {
-    message: &'static str,
-}
-
 /// What the sign-in page asks first.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuthStatus)]
@@ -281,6 +224,7 @@ async fn login(
     request_body(content = Option<RefreshIn>, content_type = "application/json"),
     responses(
         (status = 200, body = TokensOut),
+        (status = 403, description = "by cookie from another web site", body = ProblemOut, content_type = "application/problem+json"),
         (status = 401, description = "not a refresh token that holds", body = ProblemOut, content_type = "application/problem+json"),
         (status = 429, description = "too many attempts", body = ProblemOut, content_type = "application/problem+json"),
     )
@@ -292,57 +236,27 @@ async fn refresh(
     OptionalJson(input): OptionalJson<RefreshIn>,
 ) -> Result<Response> {
     state.limits.refresh.check(client.ip).await?;
-    let cookie = || {
-        let jar = CookieJar::from_headers(&headers);
-        jar.get(REFRESH_COOKIE).map(|cookie| cookie.value().to_owned())
+    let token = match input.and_then(|input| input.refresh_token) {
+        Some(token) => token,
+        None => {
+            // A neighbour under our domain is the same site for cookies, and could use the token up in its visitors' browsers.
+            if origin(&state, &headers) != Origin::Ours {
+                let refused = Error::forbidden("this origin may not go on with a session by its cookie");
+                return Err(refused.with_code("foreign_origin").into());
+            }
+            let jar = CookieJar::from_headers(&headers);
+            let cookie = jar.get(REFRESH_COOKIE).map(|cookie| cookie.value().to_owned());
+            cookie.ok_or_else(|| Error::unauthenticated("send `refresh_token` in the body or as a cookie"))?
+        }
     };
-    let token = input
-        .and_then(|input| input.refresh_token)
-        .or_else(cookie)
-        .ok_or_else(|| Error::unauthenticated("send `refresh_token` in the body or as a cookie"))?;
     let pair = state.auth.refresh(&token, &client).await?;
     Ok(with_cookies(&state, &pair))
 }
 
-/// Who am I
-#[utoipa::path(
-    get, path = "/auth/me", tag = TAG,
-    responses(
-        (status = 200, body = MeOut),
-        (status = 401, description = "not signed in", body = ProblemOut, content_type = "application/problem+json"),
-    )
-)]
-async fn me(me: SignedIn) -> Json<MeOut> {
-    let place = me.caller.scope.organization();
-    let granted = me.rights.granted(&me.user, place);
-    Json(MeOut {
-        id: me.user.id,
-        name: me.user.display_name().to_owned(),
-        email: me.user.email,
-        is_active: me.user.is_active,
-        is_superuser: me.user.is_superuser,
-        is_verified: me.user.is_verified,
-        organization_id: me.user.organization_id,
-        roles: granted.roles.into_iter().collect(),
-        permissions: granted.permissions.into_iter().collect(),
-        current_organization_id: place,
-        memberships: me
-            .rights
-            .held
-            .iter()
-            .map(|(id, held)| MembershipOut {
-                organization_id: *id,
-                role: held.role,
-                is_active: held.is_active,
-            })
-            .collect(),
-    })
-}
-
 /// Make an account
 ///
-/// The first user of an empty system becomes a platform admin. Later an administrator has to have made a stub, or the address has to
-/// be of an organization's domain.
+/// The first user of an empty system becomes a platform admin. Later an administrator makes the accounts, or an identity provider
+/// vouches for people.
 #[utoipa::path(
     post, path = "/auth/register", tag = TAG, security(()),
     request_body = RegisterIn,
@@ -364,54 +278,6 @@ async fn register(
     let user = state.auth.register(account, &client).await?;
     // Nobody enrols a second factor before the first sign-in.
     Ok((StatusCode::CREATED, Json(UserOut::new(user, false))))
-}
-
-/// Sign out
-///
-/// Ends the session: its tokens hold no longer, on any replica, within a second.
-#[utoipa::path(
-    post, path = "/auth/logout", tag = TAG,
-    responses(
-        (status = 200, body = MessageOut),
-        (status = 401, description = "not signed in", body = ProblemOut, content_type = "application/problem+json"),
-    )
-)]
-async fn logout(
-    State(state): State<ApiState>,
-    ClientInfo(client): ClientInfo,
-    me: SignedIn,
-) -> Result<Response> {
-    if let Some(session) = &me.session {
-        state.auth.logout(session, &client).await?;
-    }
-    let mut response = Json(MessageOut { message: "signed out" }).into_response();
-    cookies::clear(response.headers_mut(), &state.settings);
-    Ok(response)
-}
-
-/// Go on in another organization
-///
-/// Calls without `X-Organization-Id` act there from now on. Gives a new pair; the refresh token of before is used up. A platform admin may
-/// name any organization, or `null` for GLOBAL.
-#[utoipa::path(
-    post, path = "/auth/switch-organization", tag = TAG, request_body = SwitchIn,
-    responses(
-        (status = 200, body = TokensOut),
-        (status = 400, description = "no such organization (told to platform admins alone), or no session", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 401, description = "not signed in", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 403, description = "not a member of it", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 422, description = "bad fields", body = ProblemOut, content_type = "application/problem+json"),
-    )
-)]
-async fn switch_organization(
-    State(state): State<ApiState>,
-    ClientInfo(client): ClientInfo,
-    me: SignedIn,
-    ValidJson(input): ValidJson<SwitchIn>,
-) -> Result<Response> {
-    let permit = me.permit()?;
-    let pair = state.auth.switch_organization(&permit, input.organization_id, &client).await?;
-    Ok(with_cookies(&state, &pair))
 }
 
 /// What the sign-in page needs to know

@@ -3,29 +3,30 @@
 //! Nobody gives what he does not have: neither into a role nor with one. A role of an organization is for its members; one without an
 //! organization is the platform's, and platform admins' alone to see and to give.
 
+mod check;
+
 use crate::{
     audit::{About, Scribe, changes},
     auth::Client,
+    pages::{cut, one_more},
     users,
 };
 use bifrost_domain::{
     clock::{SharedClock, SharedIds},
-    error::{Error, Field, Result},
+    error::{Error, Result},
     ids::{FormId, OrganizationId, RoleId, UserId},
     policy::{
         Caller, Permit, SUPERUSER_REQUIRED,
-        actions::{ReadRoles, WriteRoles, is_grantable},
+        actions::{ReadRoles, WriteRoles},
         may_grant,
     },
     scope::Scope,
 };
 use bifrost_storage::{Error as StoreError, Reader, Store, Tx, audit::Entry, roles::Role};
+use check::{checked_description, checked_ids, checked_name, checked_permissions, refuse};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-const MAX_NAME: usize = 100;
-const MAX_DESCRIPTION: usize = 1_000;
-const MAX_PERMISSIONS: usize = 200;
 /// People or forms in one request.
 pub const MAX_IDS: usize = 1_000;
 
@@ -91,11 +92,8 @@ impl Roles {
         limit: u32,
     ) -> Result<(Vec<Role>, bool)> {
         let place = place.or_else(|| permit.scope().organization().map(Scope::Organization));
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut found = self.reader.list_roles(permit, place, after, limit as u64 + 1).await?;
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let found = self.reader.list_roles(permit, place, after, one_more(limit)).await?;
+        Ok(cut(found, limit))
     }
 
     /// A role.
@@ -118,11 +116,8 @@ impl Roles {
         limit: u32,
     ) -> Result<(Vec<UserId>, bool)> {
         let role = self.get(permit, id).await?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut found = self.reader.list_role_users(&role, after, limit as u64 + 1).await?;
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let found = self.reader.list_role_users(&role, after, one_more(limit)).await?;
+        Ok(cut(found, limit))
     }
 
     /// A page of the forms that a role opens, by id.
@@ -137,11 +132,8 @@ impl Roles {
         limit: u32,
     ) -> Result<(Vec<FormId>, bool)> {
         let role = self.get(permit, id).await?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut found = self.reader.list_role_forms(&role, after, limit as u64 + 1).await?;
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let found = self.reader.list_role_forms(&role, after, one_more(limit)).await?;
+        Ok(cut(found, limit))
     }
 
     /// Makes a role.
@@ -403,48 +395,4 @@ fn gone(what: &'static str) -> impl Fn(StoreError) -> Error {
         StoreError::Reference(_) => Error::not_found(what).with_source(error),
         other => other.into(),
     }
-}
-
-fn refuse(fields: Vec<Field>) -> Result<()> {
-    if fields.is_empty() { Ok(()) } else { Err(Error::invalid_fields(fields)) }
-}
-
-fn checked_name(name: &str, fields: &mut Vec<Field>) -> String {
-    let name = name.trim();
-    if !(1..=MAX_NAME).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-        let message = format!("must have 1 to {MAX_NAME} characters and no control characters");
-        fields.push(Field { path: "name".to_owned(), code: "length".into(), message });
-    }
-    name.to_owned()
-}
-
-fn checked_description(text: Option<String>, fields: &mut Vec<Field>) -> Option<String> {
-    let text = text?;
-    if text.chars().count() > MAX_DESCRIPTION || text.contains('\0') {
-        let message = format!("must have at most {MAX_DESCRIPTION} characters and no NUL");
-        fields.push(Field { path: "description".to_owned(), code: "too_long".into(), message });
-    }
-    Some(text)
-}
-
-fn checked_permissions(list: Vec<String>, fields: &mut Vec<Field>) -> BTreeSet<String> {
-    if list.len() > MAX_PERMISSIONS {
-        let message = format!("must be at most {MAX_PERMISSIONS}");
-        fields.push(Field { path: "permissions".to_owned(), code: "too_long".into(), message });
-        return BTreeSet::new();
-    }
-    for (index, permission) in list.iter().enumerate() {
-        if !is_grantable(permission) {
-            let message = "is not a permission that a role can carry; see docs/policy.md".to_owned();
-            fields.push(Field { path: format!("permissions[{index}]"), code: "value".into(), message });
-        }
-    }
-    list.into_iter().collect()
-}
-
-fn checked_ids<T: Ord>(path: &str, ids: Vec<T>) -> Result<BTreeSet<T>> {
-    if !(1..=MAX_IDS).contains(&ids.len()) {
-        return Err(Error::invalid(path, "length", format!("must be 1 to {MAX_IDS} ids")));
-    }
-    Ok(ids.into_iter().collect())
 }

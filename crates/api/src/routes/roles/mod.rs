@@ -1,19 +1,17 @@
-//! Roles: `/api/roles`, who has them and which forms they open.
+//! Roles: `/api/roles`; who has them and which forms they open is in `holders.rs`.
+
+mod holders;
 
 use crate::{
     access::allowed,
-    extract::{ClientInfo, Json, PageIn, Patch, Path, Paths, Query, SignedIn, ValidJson, with_next},
+    extract::{ClientInfo, Json, PageIn, Patch, Path, Query, SignedIn, ValidJson, array},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bifrost_app::roles::{NewRole, RolePatch};
 use bifrost_domain::{
-    ids::{FormId, OrganizationId, RoleId, UserId},
+    ids::{OrganizationId, RoleId, UserId},
     policy::actions::{ReadRoles, WriteRoles},
     scope::Scope,
 };
@@ -28,7 +26,7 @@ const TAG: &str = "roles";
 /// The lists are whole for clients of before.
 const DEFAULT_LIMIT: u32 = 1000;
 
-/// The routes of this file.
+/// The routes of this folder.
 pub fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(allowed::<ReadRoles>(routes!(list)))
@@ -37,12 +35,7 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(allowed::<WriteRoles>(routes!(update)))
         .routes(allowed::<WriteRoles>(routes!(replace)))
         .routes(allowed::<WriteRoles>(routes!(delete)))
-        .routes(allowed::<ReadRoles>(routes!(list_users)))
-        .routes(allowed::<WriteRoles>(routes!(give)))
-        .routes(allowed::<WriteRoles>(routes!(take)))
-        .routes(allowed::<ReadRoles>(routes!(list_forms)))
-        .routes(allowed::<WriteRoles>(routes!(open)))
-        .routes(allowed::<WriteRoles>(routes!(close)))
+        .merge(holders::routes())
 }
 
 /// Which roles.
@@ -125,40 +118,6 @@ impl From<Role> for RoleOut {
     }
 }
 
-/// People who get a role.
-#[derive(Deserialize, ToSchema)]
-#[schema(as = RoleUsersIn)]
-struct RoleUsersIn {
-    /// 1 to 1000 members of the role's organization.
-    #[schema(value_type = Vec<Uuid>, min_items = 1, max_items = 1000)]
-    user_ids: Vec<UserId>,
-}
-
-/// People who have a role.
-#[derive(Serialize, ToSchema)]
-#[schema(as = RoleUsers)]
-struct RoleUsersOut {
-    #[schema(value_type = Vec<Uuid>)]
-    user_ids: Vec<UserId>,
-}
-
-/// Forms that a role is to open.
-#[derive(Deserialize, ToSchema)]
-#[schema(as = RoleFormsIn)]
-struct RoleFormsIn {
-    /// 1 to 1000 forms of the role's organization.
-    #[schema(value_type = Vec<Uuid>, min_items = 1, max_items = 1000)]
-    form_ids: Vec<FormId>,
-}
-
-/// Forms that a role opens.
-#[derive(Serialize, ToSchema)]
-#[schema(as = RoleForms)]
-struct RoleFormsOut {
-    #[schema(value_type = Vec<Uuid>)]
-    form_ids: Vec<FormId>,
-}
-
 /// List roles
 ///
 /// Oldest first: those of the organization that the caller acts in; a platform admin without one sees all. The token of the next page is in
@@ -175,10 +134,8 @@ async fn list(State(state): State<ApiState>, me: SignedIn, Query(asked): Query<R
     let permit = me.permit()?;
     let page = PageIn { limit: asked.limit, continuation_token: asked.continuation_token };
     let (limit, after) = page.resolve(DEFAULT_LIMIT)?;
-    let (found, more) = state.roles.list(&permit, asked.scope, after.map(RoleId::from_uuid), limit).await?;
-    let next = found.last().filter(|_| more).map(|last| last.id.as_uuid());
-    let body: Vec<RoleOut> = found.into_iter().map(RoleOut::from).collect();
-    Ok(with_next(Json(body).into_response(), next))
+    let found = state.roles.list(&permit, asked.scope, after.map(RoleId::from_uuid), limit).await?;
+    Ok(array::<_, RoleOut>(found, |last| last.id.as_uuid()))
 }
 
 /// Make a role
@@ -298,137 +255,5 @@ async fn delete(
     Path(id): Path<RoleId>,
 ) -> Result<StatusCode> {
     state.roles.delete(&me.permit()?, id, &client).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// See who has a role
-///
-/// The token of the next page is in the header `X-Continuation-Token`.
-#[utoipa::path(
-    get, path = "/api/roles/{id}/users", tag = TAG, params(("id" = Uuid, Path), PageIn),
-    responses(
-        (status = 200, body = RoleUsersOut),
-        (status = 403, description = "may not see roles", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 404, description = "no such role", body = ProblemOut, content_type = "application/problem+json"),
-    )
-)]
-async fn list_users(
-    State(state): State<ApiState>,
-    me: SignedIn,
-    Path(id): Path<RoleId>,
-    Query(page): Query<PageIn>,
-) -> Result<Response> {
-    let (limit, after) = page.resolve(DEFAULT_LIMIT)?;
-    let after = after.map(UserId::from_uuid);
-    let (user_ids, more) = state.roles.users_of(&me.permit()?, id, after, limit).await?;
-    let next = user_ids.last().filter(|_| more).map(|last| last.as_uuid());
-    Ok(with_next(Json(RoleUsersOut { user_ids }).into_response(), next))
-}
-
-/// Give a role
-///
-/// To members of its organization; who has it keeps it. Nobody gives a role that permits what he may not do himself.
-#[utoipa::path(
-    post, path = "/api/roles/{id}/users", tag = TAG, params(("id" = Uuid, Path)), request_body = RoleUsersIn,
-    responses(
-        (status = 204),
-        (status = 403, description = "may not give this role", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 404, description = "no such role, or no such member", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 422, description = "bad fields", body = ProblemOut, content_type = "application/problem+json"),
-    )
-)]
-async fn give(
-    State(state): State<ApiState>,
-    ClientInfo(client): ClientInfo,
-    me: SignedIn,
-    Path(id): Path<RoleId>,
-    ValidJson(input): ValidJson<RoleUsersIn>,
-) -> Result<StatusCode> {
-    state.roles.give(&me.permit()?, id, input.user_ids, &client).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Take a role
-#[utoipa::path(
-    delete, path = "/api/roles/{id}/users/{user_id}", tag = TAG, params(("id" = Uuid, Path), ("user_id" = Uuid, Path)),
-    responses(
-        (status = 204),
-        (status = 403, description = "may not change roles", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 404, description = "no such role, or the user does not have it", body = ProblemOut, content_type = "application/problem+json"),
-    )
-)]
-async fn take(
-    State(state): State<ApiState>,
-    ClientInfo(client): ClientInfo,
-    me: SignedIn,
-    Paths(id, user): Paths<RoleId, UserId>,
-) -> Result<StatusCode> {
-    state.roles.take(&me.permit()?, id, user, &client).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// See the forms that a role opens
-///
-/// The token of the next page is in the header `X-Continuation-Token`.
-#[utoipa::path(
-    get, path = "/api/roles/{id}/forms", tag = TAG, params(("id" = Uuid, Path), PageIn),
-    responses(
-        (status = 200, body = RoleFormsOut),
-        (status = 403, description = "may not see roles", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 404, description = "no such role", body = ProblemOut, content_type = "application/problem+json"),
-    )
-)]
-async fn list_forms(
-    State(state): State<ApiState>,
-    me: SignedIn,
-    Path(id): Path<RoleId>,
-    Query(page): Query<PageIn>,
-) -> Result<Response> {
-    let (limit, after) = page.resolve(DEFAULT_LIMIT)?;
-    let after = after.map(FormId::from_uuid);
-    let (form_ids, more) = state.roles.forms_of(&me.permit()?, id, after, limit).await?;
-    let next = form_ids.last().filter(|_| more).map(|last| last.as_uuid());
-    Ok(with_next(Json(RoleFormsOut { form_ids }).into_response(), next))
-}
-
-/// Open forms to a role
-///
-/// Those of its organization; a platform admin may add global ones.
-#[utoipa::path(
-    post, path = "/api/roles/{id}/forms", tag = TAG, params(("id" = Uuid, Path)), request_body = RoleFormsIn,
-    responses(
-        (status = 204),
-        (status = 403, description = "may not change roles", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 404, description = "no such role, or no such form", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 422, description = "bad fields", body = ProblemOut, content_type = "application/problem+json"),
-    )
-)]
-async fn open(
-    State(state): State<ApiState>,
-    ClientInfo(client): ClientInfo,
-    me: SignedIn,
-    Path(id): Path<RoleId>,
-    ValidJson(input): ValidJson<RoleFormsIn>,
-) -> Result<StatusCode> {
-    state.roles.open(&me.permit()?, id, input.form_ids, &client).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Close a form to a role
-#[utoipa::path(
-    delete, path = "/api/roles/{id}/forms/{form_id}", tag = TAG, params(("id" = Uuid, Path), ("form_id" = Uuid, Path)),
-    responses(
-        (status = 204),
-        (status = 403, description = "may not change roles", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 404, description = "no such role, or it does not open the form", body = ProblemOut, content_type = "application/problem+json"),
-    )
-)]
-async fn close(
-    State(state): State<ApiState>,
-    ClientInfo(client): ClientInfo,
-    me: SignedIn,
-    Paths(id, form): Paths<RoleId, FormId>,
-) -> Result<StatusCode> {
-    state.roles.close(&me.permit()?, id, form, &client).await?;
     Ok(StatusCode::NO_CONTENT)
 }
