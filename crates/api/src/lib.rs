@@ -10,7 +10,6 @@ pub mod extract;
 pub mod health;
 mod layers;
 pub mod live;
-mod machine_limits;
 pub mod metrics;
 pub mod problem;
 mod rate_limit;
