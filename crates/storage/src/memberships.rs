@@ -93,9 +93,7 @@ pub(crate) async fn rights_of<C: ConnectionTrait>(connection: &C, user: &User) -
         .all(connection)
         .await?;
     for row in rows {
-        let permissions: BTreeSet<String> = serde_json::from_value(row.permissions).map_err(|error| {
-            Error::Inconsistent { table: "roles", column: "permissions", reason: error.to_string() }
-        })?;
+        let permissions = permissions_of(row.permissions)?;
         match row.organization_id.map(OrganizationId::from_uuid) {
             None => rights.everywhere.add(row.name, permissions),
             // A role of an organization that he is no member of (any more) gives nothing.
@@ -107,6 +105,15 @@ pub(crate) async fn rights_of<C: ConnectionTrait>(connection: &C, user: &User) -
         }
     }
     Ok(rights)
+}
+
+/// What a role permits, as it is kept.
+pub(crate) fn permissions_of(kept: Value) -> Result<BTreeSet<String>, Error> {
+    serde_json::from_value(kept).map_err(|error| Error::Inconsistent {
+        table: "roles",
+        column: "permissions",
+        reason: error.to_string(),
+    })
 }
 
 const COLUMNS: &str = "m.user_id, m.organization_id, m.via, m.role, m.source, m.attributes, m.created_by, m.created_at, m.updated_at";
