@@ -212,7 +212,7 @@ impl Tx {
             .collect()
     }
 
-    /// Ends a membership that a provider gave and takes back no longer. Then [`Tx::inherit`] is due.
+    /// Ends a membership that a provider gave, with the roles of that organization, whoever gave those. Then [`Tx::inherit`] is due.
     ///
     /// # Errors
     /// Away.
@@ -221,12 +221,16 @@ impl Tx {
         user: UserId,
         organization: OrganizationId,
     ) -> Result<(), Error> {
-        dialect::execute_in(
+        let ids = || [user.as_uuid().into(), organization.as_uuid().into()];
+        let gone = dialect::execute_in(
             &self.inner,
             "DELETE FROM memberships WHERE user_id = $1 AND organization_id = $2 AND source = 'provider'",
-            [user.as_uuid().into(), organization.as_uuid().into()],
+            ids(),
         )
         .await?;
+        if gone > 0 {
+            self.take_roles_of(user, organization).await?;
+        }
         Ok(())
     }
 

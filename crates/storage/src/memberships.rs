@@ -297,20 +297,29 @@ impl Tx {
         user: UserId,
         organization: OrganizationId,
     ) -> Result<bool, Error> {
-        let ids = || [user.as_uuid().into(), organization.as_uuid().into()];
-        dialect::execute_in(
-            &self.inner,
-            "DELETE FROM user_roles WHERE user_id = $1 AND role_id IN (SELECT id FROM roles WHERE organization_id = $2)",
-            ids(),
-        )
-        .await?;
+        self.take_roles_of(user, organization).await?;
         let gone = dialect::execute_in(
             &self.inner,
             "DELETE FROM memberships WHERE user_id = $1 AND organization_id = $2 AND via = $2",
-            ids(),
+            [user.as_uuid().into(), organization.as_uuid().into()],
         )
         .await?;
         Ok(gone > 0)
+    }
+
+    /// Takes all roles of an organization away from a user.
+    pub(crate) async fn take_roles_of(
+        &self,
+        user: UserId,
+        organization: OrganizationId,
+    ) -> Result<(), Error> {
+        dialect::execute_in(
+            &self.inner,
+            "DELETE FROM user_roles WHERE user_id = $1 AND role_id IN (SELECT id FROM roles WHERE organization_id = $2)",
+            [user.as_uuid().into(), organization.as_uuid().into()],
+        )
+        .await?;
+        Ok(())
     }
 
     /// Gives administrators of groups their rank in the organizations below, and takes what they inherit no longer. Called under

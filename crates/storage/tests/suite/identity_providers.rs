@@ -226,6 +226,11 @@ async fn what_a_provider_gives_is_taken_back_alone(db: TestDatabase) {
     tx.delete_provider_membership(ann.id, other).await.expect("taken back");
     let rights = tx.find_rights(&ann).await.expect("read");
     assert_eq!(rights.held.keys().copied().collect::<Vec<_>>(), [acme], "what was given by hand stays");
+    // Who comes back another day has not the roles of before.
+    tx.write_membership(&membership(other, MembershipSource::Direct)).await.expect("written");
+    let rights = tx.find_rights(&ann).await.expect("read");
+    assert!(rights.granted(&ann, Some(other)).permissions.is_empty(), "the role went with the membership");
+    assert!(rights.granted(&ann, Some(acme)).permissions.contains("audit.read"), "and no other one");
     tx.commit().await.expect("commit");
 }
 
