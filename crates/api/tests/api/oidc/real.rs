@@ -144,6 +144,12 @@ async fn its_tokens_are_accepted_and_exchanged() {
     let ours = server.exchange(&access).await;
     let ours = ours.json()["access_token"].as_str().unwrap_or_else(|| panic!("{}", ours.text)).to_owned();
     assert_eq!(server.get("/auth/me", &ours).await.json()["email"], "ann@acme.example");
+    // A live connection is asked every second whether its session goes on, so it needs one.
+    let ticket = server.post("/api/live/ticket", &access, json!({})).await;
+    assert_eq!(ticket.problem(), (403, "session_required".to_owned()));
+    let path = "/api/executions/01890a5d-ac96-774b-bcce-b302099a8057/stream";
+    assert_eq!(server.get(path, &access).await.problem(), (403, "session_required".to_owned()));
+    assert_eq!(server.post("/api/live/ticket", &ours, json!({})).await.status, StatusCode::OK);
     let (_, elsewhere) = scene.tokens_of("ann", "api://other").await;
     let tampered = {
         let mut parts: Vec<&str> = access.split('.').collect();
