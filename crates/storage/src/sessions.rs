@@ -45,6 +45,8 @@ pub struct Session {
     pub state: SessionState,
     /// The epoch at sign-in.
     pub epoch: i64,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
     /// When it ends unless it is refreshed.
     pub expires_at: DateTime<Utc>,
     /// When it ends however often it is refreshed; none for one that began before there was such an end.
@@ -114,6 +116,7 @@ async fn find_session<C: ConnectionTrait>(connection: &C, id: SessionId) -> Resu
             rights,
         },
         epoch: session.epoch,
+        created_at: session.created_at,
         expires_at: session.expires_at,
         ends_at: session.ends_at,
         ended_at: session.ended_at,

@@ -72,7 +72,7 @@ mod tests {
             updated_at: now,
         };
         let state = SessionState { session_id: id, user, organization_id: None, rights: Arc::default() };
-        Arc::new(Session { state, epoch: 0, expires_at: now, ends_at: None, ended_at: None })
+        Arc::new(Session { state, epoch: 0, created_at: now, expires_at: now, ends_at: None, ended_at: None })
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod admin;
 mod forged;
 mod people;
+mod proof;
 mod real;
 mod real_provider;
 mod sign_in;
