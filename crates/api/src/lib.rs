@@ -11,6 +11,7 @@ pub mod health;
 mod layers;
 pub mod live;
 pub mod metrics;
+mod page;
 pub mod problem;
 mod rate_limit;
 pub mod routes;
@@ -38,6 +39,7 @@ fn bounded_routes() -> OpenApiRouter<ApiState> {
         .merge(routes::account::routes())
         .merge(routes::branding::routes())
         .merge(routes::oauth::routes())
+        .merge(routes::callback::routes())
         .merge(routes::identity_providers::routes())
         .merge(routes::organizations::routes())
         .merge(routes::members::routes())

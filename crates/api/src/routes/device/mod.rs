@@ -2,6 +2,9 @@
 
 mod page;
 
+#[cfg(test)]
+pub(crate) use page::PAGE;
+
 use crate::{
     access::{allowed, public},
     extract::{ClientInfo, FormOrJson, Json, SignedIn, ValidJson},

@@ -17,14 +17,14 @@ const CLIENT_SECRET: &str = ": + & %";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-struct Scene {
-    server: Server,
-    admin: String,
-    real: RealProvider,
+pub(super) struct Scene {
+    pub(super) server: Server,
+    pub(super) admin: String,
+    pub(super) real: RealProvider,
 }
 
 /// A server whose clock is the machine's, as the provider's is, with a provider named `name` for the client `client_id`.
-async fn scene(name: &str, client_id: &str, has_secret: bool, sparing: bool) -> Scene {
+pub(super) async fn scene(name: &str, client_id: &str, has_secret: bool, sparing: bool) -> Scene {
     let server = Server::start().await;
     // A little ahead: this clock stands still, and what the provider issues within a slow minute is not of the future.
     server.clock.advance(SystemClock.now() - server.clock.now() + Duration::seconds(30));
