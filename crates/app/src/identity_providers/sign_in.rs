@@ -110,8 +110,8 @@ fn checked_place(place: Option<String>) -> Result<Option<String>> {
 }
 
 impl IdentityProviders {
-    /// Begins a sign-in, or, for somebody who has just shown that it is he, the linking of an identity. `binding` is the browser's secret if it has one already: two tabs
-    /// share it.
+    /// Begins a sign-in, or, for somebody who has just shown that it is he, the linking of an identity. `binding` is the browser's
+    /// secret if it has one already: two tabs share it.
     ///
     /// # Errors
     /// Bad request (for a session: not found) when there is no such provider; invalid when the place is not ours; unavailable when the provider or the store is away.
