@@ -11,8 +11,8 @@ pub mod health;
 mod idempotency;
 mod layers;
 pub mod live;
-mod machine_limits;
 pub mod metrics;
+mod page;
 pub mod problem;
 mod rate_limit;
 pub mod routes;
@@ -40,6 +40,7 @@ fn bounded_routes() -> OpenApiRouter<ApiState> {
         .merge(routes::account::routes())
         .merge(routes::branding::routes())
         .merge(routes::oauth::routes())
+        .merge(routes::callback::routes())
         .merge(routes::identity_providers::routes())
         .merge(routes::organizations::routes())
         .merge(routes::members::routes())

@@ -53,7 +53,10 @@ const LIVE: Metric = Metric {
 const LIMITED: Metric = Metric {
     name: "bifrost_rate_limited_total",
     kind: Kind::Counter,
-    labels: &[("limit", "login, account, refresh, register, mfa, live, application, device")],
+    labels: &[(
+        "limit",
+        "login, account, refresh, register, mfa, live, application, device_code, device_poll, device_guess",
+    )],
     process: Process::Api,
     help: "Requests that were refused with 429 (live connections over WebSocket: closed with 1013)",
 };
@@ -122,11 +125,13 @@ pub(crate) enum Limit {
     Mfa,
     Live,
     Application,
-    Device,
+    DeviceCode,
+    DevicePoll,
+    DeviceGuess,
 }
 
 impl Limit {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Login,
         Self::Account,
         Self::Refresh,
@@ -134,7 +139,9 @@ impl Limit {
         Self::Mfa,
         Self::Live,
         Self::Application,
-        Self::Device,
+        Self::DeviceCode,
+        Self::DevicePoll,
+        Self::DeviceGuess,
     ];
 
     /// The name of the limit, here and in the keys of its buckets.
@@ -147,7 +154,9 @@ impl Limit {
             Self::Mfa => "mfa",
             Self::Live => "live",
             Self::Application => "application",
-            Self::Device => "device",
+            Self::DeviceCode => "device_code",
+            Self::DevicePoll => "device_poll",
+            Self::DeviceGuess => "device_guess",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How often something may be tried: a bucket per address, or per account, behind the port
+//! How often something may be tried: a bucket per address, account, person or application, behind the port
 //! ([`Limiter`](bifrost_domain::ports::limits::Limiter)).
 //!
 //! How to add one: a name in [`Limit`](crate::metrics::Limit), a field in `state::Limits` with its allowance, a `check` at the top of the
@@ -8,6 +8,7 @@
 use crate::metrics::{self, Limit};
 use bifrost_domain::{
     error::{Error, Kind, Result},
+    ids::{ApplicationId, UserId},
     ports::limits::{Allowance, Limiter, Verdict},
 };
 use std::{
@@ -17,7 +18,10 @@ use std::{
     time::Duration,
 };
 
-/// A limit; without an allowance there is none.
+/// What most allowances are for.
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+
+/// A limit; without an allowance there is none, but where each has one of its own.
 pub(crate) struct RateLimit {
     limit: Limit,
     limiter: Arc<dyn Limiter>,
@@ -48,12 +52,27 @@ impl RateLimit {
     /// Counts a try from an address.
     pub(crate) async fn check(&self, ip: Option<IpAddr>) -> Result<()> {
         let ip = ip.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), network);
-        self.take(&self.key(&ip.to_string())).await
+        self.take(&self.key(&ip.to_string()), self.allowance).await
     }
 
     /// Counts a try on an account, whether it exists or not.
     pub(crate) async fn check_account(&self, account: &str) -> Result<()> {
-        self.take(&self.key(&canonical(account))).await
+        self.take(&self.key(&canonical(account)), self.allowance).await
+    }
+
+    /// Counts a try of somebody signed in.
+    pub(crate) async fn check_person(&self, user: UserId) -> Result<()> {
+        self.take(&self.key(&user.to_string()), self.allowance).await
+    }
+
+    /// Counts a request of an application: each has an allowance of its own, and a changed one counts at once.
+    pub(crate) async fn check_application(
+        &self,
+        application: ApplicationId,
+        per_minute: NonZeroU32,
+    ) -> Result<()> {
+        let allowance = Allowance { most: per_minute, within: MINUTE };
+        self.take(&self.key(&application.to_string()), Some(allowance)).await
     }
 
     /// The try on the account does not count.
@@ -83,14 +102,14 @@ impl RateLimit {
         format!("{}:{who}", self.limit.as_str())
     }
 
-    async fn take(&self, key: &str) -> Result<()> {
-        let Some(allowance) = self.allowance else { return Ok(()) };
+    async fn take(&self, key: &str, allowance: Option<Allowance>) -> Result<()> {
+        let Some(allowance) = allowance else { return Ok(()) };
         let Verdict::RetryAfter(wait) = self.limiter.take(key, allowance).await else { return Ok(()) };
         metrics::limited(self.limit);
         let retry_after_seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         Err(Error::new(
             Kind::TooMany { retry_after_seconds },
-            format!("too many attempts; try again in {retry_after_seconds} s"),
+            format!("too many requests; try again in {retry_after_seconds} s"),
         ))
     }
 }
@@ -101,7 +120,7 @@ fn canonical(account: &str) -> String {
 }
 
 /// One customer has a whole /64 of IPv6.
-pub(crate) fn network(ip: IpAddr) -> IpAddr {
+fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
         ip @ IpAddr::V4(_) => ip,
@@ -112,6 +131,7 @@ pub(crate) fn network(ip: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
     use bifrost_adapters::limits::InProcess;
+    use bifrost_domain::clock::{Ids, SystemIds};
 
     fn ip(text: &str) -> Option<IpAddr> {
         Some(text.parse().expect("an address"))
@@ -141,6 +161,22 @@ mod tests {
         limit.check(ip("2001:db8:0:1::1")).await.expect("the next network");
         limit.check(ip("::ffff:192.0.2.1")).await.expect("an address of IPv4");
         limit.check(ip("192.0.2.1")).await.expect_err("the same");
+    }
+
+    #[tokio::test]
+    async fn each_application_has_its_own_limit() {
+        let application = || ApplicationId::from_uuid(SystemIds.next());
+        let (one, other) = (application(), application());
+        let limiter: Arc<dyn Limiter> = Arc::new(InProcess::new());
+        let limit = RateLimit::new(Limit::Application, &limiter, None, MINUTE);
+        let most = |most| NonZeroU32::new(most).expect("not zero");
+        for _ in 0..3 {
+            limit.check_application(one, most(3)).await.expect("within the limit");
+        }
+        let error = limit.check_application(one, most(3)).await.expect_err("the fourth");
+        assert_eq!(error.kind, Kind::TooMany { retry_after_seconds: 20 });
+        limit.check_application(other, most(1)).await.expect("another one");
+        limit.check_application(other, most(1)).await.expect_err("has less");
     }
 
     #[tokio::test]

@@ -1,7 +1,10 @@
 //! What every handler may reach.
 
 use crate::{
-    health::Probes, live::Places, machine_limits::MachineLimits, metrics::Limit, rate_limit::RateLimit,
+    health::Probes,
+    live::Places,
+    metrics::Limit,
+    rate_limit::{MINUTE, RateLimit},
 };
 use bifrost_app::{
     App,
@@ -26,7 +29,12 @@ use url::Url;
 
 /// The time in which an account may fail to sign in as often as [`ApiSettings::account_failures`] says.
 pub const ACCOUNT_WINDOW: Duration = Duration::from_secs(15 * 60);
-const MINUTE: Duration = Duration::from_secs(60);
+/// Programs that one address may begin to sign in, a minute.
+const DEVICE_CODES: u32 = 30;
+/// Questions how it stands that one address may ask, a minute: many programs behind one address ask every five seconds.
+const DEVICE_POLLS: u32 = 600;
+/// Codes that one person may try, a minute: 20^8 are many more than can be tried in ten minutes.
+const DEVICE_GUESSES: u32 = 10;
 
 /// When a request without a token acts as the development user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,7 +212,6 @@ pub struct Reach {
     /// Ids.
     pub ids: SharedIds,
     pub(crate) limits: Limits,
-    pub(crate) machine_limits: Arc<MachineLimits>,
     pub(crate) live: Arc<Places>,
 }
 
@@ -216,6 +223,14 @@ pub(crate) struct Limits {
     pub(crate) refresh: RateLimit,
     pub(crate) register: RateLimit,
     pub(crate) mfa: RateLimit,
+    /// Requests of API clients that have a limit.
+    pub(crate) application: RateLimit,
+    /// Programs that ask to be signed in.
+    pub(crate) device_code: RateLimit,
+    /// Programs that ask how it stands.
+    pub(crate) device_poll: RateLimit,
+    /// Codes that a person typed.
+    pub(crate) device_guess: RateLimit,
 }
 
 impl ApiState {
@@ -225,12 +240,17 @@ impl ApiState {
         let mfa_rate = parts.settings.mfa_rate_per_minute;
         let (rate, failures) = (parts.settings.login_rate_per_minute, parts.settings.account_failures);
         let per_minute = |limit| RateLimit::new(limit, &parts.limiter, rate, MINUTE);
+        let fixed = |limit, most| RateLimit::new(limit, &parts.limiter, NonZeroU32::new(most), MINUTE);
         let limits = Limits {
             login: per_minute(Limit::Login),
             account: RateLimit::new(Limit::Account, &parts.limiter, failures, ACCOUNT_WINDOW),
             refresh: per_minute(Limit::Refresh),
             register: per_minute(Limit::Register),
             mfa: RateLimit::new(Limit::Mfa, &parts.limiter, mfa_rate, MINUTE),
+            application: RateLimit::new(Limit::Application, &parts.limiter, None, MINUTE),
+            device_code: fixed(Limit::DeviceCode, DEVICE_CODES),
+            device_poll: fixed(Limit::DevicePoll, DEVICE_POLLS),
+            device_guess: fixed(Limit::DeviceGuess, DEVICE_GUESSES),
         };
         Self(Arc::new(Reach {
             app: parts.app,
@@ -249,7 +269,6 @@ impl ApiState {
             health: parts.health,
             clock: parts.clock,
             ids: parts.ids,
-            machine_limits: Arc::default(),
             limits,
             live: Arc::default(),
         }))

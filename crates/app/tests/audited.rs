@@ -14,6 +14,7 @@ const EXCEPT: &[(&str, &str, &str)] = &[
     ("auth/device.rs", "poll_device", "a question; the session that begins writes the line"),
     ("auth/mfa/challenge.rs", "second_factor", "a question; whoever answers it writes the line"),
     ("auth/mfa/manage.rs", "proved", "hands the transaction to those who write the line"),
+    ("auth/mfa/manage.rs", "proved_by_code", "as `proved`"),
     ("identity_providers/people.rs", "user_of", "`welcome`, `link` and `apply_groups` write the lines"),
     ("identity_providers/sign_in.rs", "link_to", "`link` writes the line"),
 ];

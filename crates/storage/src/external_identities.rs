@@ -3,7 +3,8 @@
 use crate::{
     Error, Reader, Tx,
     dialect::{self, get},
-    entities::users,
+    entities::{roles, users},
+    memberships::permissions_of,
 };
 use bifrost_domain::{
     identity_provider::ExternalIdentity,
@@ -11,7 +12,8 @@ use bifrost_domain::{
     user::User,
 };
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, EntityTrait, QueryResult, Statement, Value};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult, Statement, Value};
+use std::collections::BTreeSet;
 
 const TABLE: &str = "external_identities";
 const COLUMNS: &str = "provider_id, subject, user_id, email, linked_at, last_used_at";
@@ -210,7 +212,7 @@ impl Tx {
             .collect()
     }
 
-    /// Ends a membership that a provider gave and takes back no longer. Then [`Tx::inherit`] is due.
+    /// Ends a membership that a provider gave, with the roles of that organization, whoever gave those. Then [`Tx::inherit`] is due.
     ///
     /// # Errors
     /// Away.
@@ -219,12 +221,16 @@ impl Tx {
         user: UserId,
         organization: OrganizationId,
     ) -> Result<(), Error> {
-        dialect::execute_in(
+        let ids = || [user.as_uuid().into(), organization.as_uuid().into()];
+        let gone = dialect::execute_in(
             &self.inner,
             "DELETE FROM memberships WHERE user_id = $1 AND organization_id = $2 AND source = 'provider'",
-            [user.as_uuid().into(), organization.as_uuid().into()],
+            ids(),
         )
         .await?;
+        if gone > 0 {
+            self.take_roles_of(user, organization).await?;
+        }
         Ok(())
     }
 
@@ -251,16 +257,19 @@ impl Tx {
         Ok(done > 0)
     }
 
-    /// Whether a role belongs to an organization.
+    /// What a role of an organization permits; `None` when it is no role of that organization.
     ///
     /// # Errors
-    /// Away.
-    pub async fn has_role(&self, organization: OrganizationId, role: RoleId) -> Result<bool, Error> {
-        let statement = Statement::from_sql_and_values(
-            self.inner.get_database_backend(),
-            "SELECT 1 AS found FROM roles WHERE id = $1 AND organization_id = $2",
-            [role.as_uuid().into(), organization.as_uuid().into()],
-        );
-        Ok(self.inner.query_one(statement).await?.is_some())
+    /// Away, or an unreadable row.
+    pub async fn permissions_of_role(
+        &self,
+        organization: OrganizationId,
+        role: RoleId,
+    ) -> Result<Option<BTreeSet<String>>, Error> {
+        let found = roles::Entity::find_by_id(role.as_uuid())
+            .filter(roles::Column::OrganizationId.eq(organization.as_uuid()))
+            .one(&self.inner)
+            .await?;
+        found.map(|role| permissions_of(role.permissions)).transpose()
     }
 }

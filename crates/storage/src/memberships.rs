@@ -100,9 +100,7 @@ pub(crate) async fn rights_of<C: ConnectionTrait>(connection: &C, user: &User) -
         .all(connection)
         .await?;
     for row in rows {
-        let permissions: BTreeSet<String> = serde_json::from_value(row.permissions).map_err(|error| {
-            Error::Inconsistent { table: "roles", column: "permissions", reason: error.to_string() }
-        })?;
+        let permissions = permissions_of(row.permissions)?;
         match row.organization_id.map(OrganizationId::from_uuid) {
             None => rights.everywhere.add(row.name, permissions),
             // A role of an organization that he is no member of (any more) gives nothing.
@@ -114,6 +112,15 @@ pub(crate) async fn rights_of<C: ConnectionTrait>(connection: &C, user: &User) -
         }
     }
     Ok(rights)
+}
+
+/// What a role permits, as it is kept.
+pub(crate) fn permissions_of(kept: Value) -> Result<BTreeSet<String>, Error> {
+    serde_json::from_value(kept).map_err(|error| Error::Inconsistent {
+        table: "roles",
+        column: "permissions",
+        reason: error.to_string(),
+    })
 }
 
 const COLUMNS: &str = "m.user_id, m.organization_id, m.via, m.role, m.source, m.attributes, m.created_by, m.created_at, m.updated_at";
@@ -297,20 +304,29 @@ impl Tx {
         user: UserId,
         organization: OrganizationId,
     ) -> Result<bool, Error> {
-        let ids = || [user.as_uuid().into(), organization.as_uuid().into()];
-        dialect::execute_in(
-            &self.inner,
-            "DELETE FROM user_roles WHERE user_id = $1 AND role_id IN (SELECT id FROM roles WHERE organization_id = $2)",
-            ids(),
-        )
-        .await?;
+        self.take_roles_of(user, organization).await?;
         let gone = dialect::execute_in(
             &self.inner,
             "DELETE FROM memberships WHERE user_id = $1 AND organization_id = $2 AND via = $2",
-            ids(),
+            [user.as_uuid().into(), organization.as_uuid().into()],
         )
         .await?;
         Ok(gone > 0)
+    }
+
+    /// Takes all roles of an organization away from a user.
+    pub(crate) async fn take_roles_of(
+        &self,
+        user: UserId,
+        organization: OrganizationId,
+    ) -> Result<(), Error> {
+        dialect::execute_in(
+            &self.inner,
+            "DELETE FROM user_roles WHERE user_id = $1 AND role_id IN (SELECT id FROM roles WHERE organization_id = $2)",
+            [user.as_uuid().into(), organization.as_uuid().into()],
+        )
+        .await?;
+        Ok(())
     }
 
     /// Gives administrators of groups their rank in the organizations below, and takes what they inherit no longer. Called under

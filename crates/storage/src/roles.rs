@@ -3,6 +3,7 @@
 use crate::{
     Error, Reader, Tx, dialect,
     entities::roles,
+    memberships::permissions_of,
     users::admin::{list_of, of_organizations, roles_reached},
 };
 use bifrost_domain::{
@@ -51,11 +52,7 @@ fn role_of(row: &QueryResult) -> Result<Role, Error> {
         organization_id: row.organization_id.map(OrganizationId::from_uuid),
         name: row.name,
         description: row.description,
-        permissions: serde_json::from_value(row.permissions).map_err(|error| Error::Inconsistent {
-            table: "roles",
-            column: "permissions",
-            reason: error.to_string(),
-        })?,
+        permissions: permissions_of(row.permissions)?,
         is_active: row.is_active,
         created_by: row.created_by.map(UserId::from_uuid),
         created_at: row.created_at,

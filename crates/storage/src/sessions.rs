@@ -47,6 +47,8 @@ pub struct Session {
     pub state: SessionState,
     /// The epoch at sign-in.
     pub epoch: i64,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
     /// When it ends unless it is refreshed.
     pub expires_at: DateTime<Utc>,
     /// When it ends however often it is refreshed. One that began before there was such an end is not refreshed any further: it ends when
@@ -121,6 +123,7 @@ async fn find_session<C: ConnectionTrait>(connection: &C, id: SessionId) -> Resu
             owes_factor: session.factor_at.is_none(),
         },
         epoch: session.epoch,
+        created_at: session.created_at,
         expires_at: session.expires_at,
         ends_at: session.ends_at.unwrap_or(session.expires_at),
         factor_at: session.factor_at,

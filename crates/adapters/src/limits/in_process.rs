@@ -98,6 +98,17 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_allowance_counts_at_once() {
+        let (limits, now) = (InProcess::new(), Instant::now());
+        for _ in 0..3 {
+            assert_eq!(limits.take_at("k", allowance(3), now), Verdict::Allowed);
+        }
+        let more = |seconds| limits.take_at("k", allowance(60), now + Duration::from_secs(seconds));
+        assert_eq!(more(0), Verdict::RetryAfter(Duration::from_secs(1)), "it fills up faster");
+        assert_eq!(more(1), Verdict::Allowed);
+    }
+
+    #[test]
     fn the_table_is_bounded_and_remembers_who_tried_most() {
         let (limits, now) = (InProcess::new(), Instant::now());
         for _ in 0..3 {

@@ -44,8 +44,12 @@ pub fn is_from_here(asked: Asked<'_>) -> bool {
         && host(asked).is_some_and(|host| is_this_machine(&host))
 }
 
+/// Whether anybody stands between: not every proxy says it in the same header.
 fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| name.as_str() == "forwarded" || name.as_str().starts_with("x-forwarded-"))
+    headers.keys().any(|name| {
+        matches!(name.as_str(), "forwarded" | "via" | "x-real-ip")
+            || name.as_str().starts_with("x-forwarded-")
+    })
 }
 
 /// The host that was asked for; `None` when that is not clear.
@@ -174,6 +178,9 @@ mod tests {
             ("forwarded", false, header("forwarded", "for=192.0.2.1")),
             ("x-forwarded-for", false, header("x-forwarded-for", "127.0.0.1")),
             ("x-forwarded-proto", false, header("x-forwarded-proto", "http")),
+            ("x-forwarded-anything", false, header("x-forwarded-prefix", "")),
+            ("via", false, header("via", "1.1 proxy")),
+            ("x-real-ip", false, header("x-real-ip", "127.0.0.1")),
             ("host 127.0.0.1", true, host("127.0.0.1:8000")),
             ("host [::1]", true, host("[::1]:8000")),
             ("host upper case", true, host("LocalHost")),

@@ -152,7 +152,7 @@ impl SignedIn {
             Shown::Key(key) => {
                 let identified = state.machines.identify(&key).await?;
                 if let Some((application, per_minute)) = identified.limit() {
-                    state.machine_limits.applications.check(application, per_minute)?;
+                    state.limits.application.check_application(application, per_minute).await?;
                 }
                 let requested = requested_organization(&parts.headers)?;
                 let acting = state.machines.act(&identified, requested, asserted).await?;

@@ -189,6 +189,7 @@ async fn caller_of(state: &ApiState, parts: &mut Parts, ticket: Option<&str>) ->
         None => SignedIn::identify(parts, state).await?.caller,
     };
     authorize::<UseLive>(&caller)?;
+    state.auth.check_can_stay(&caller).await?;
     Ok(caller)
 }
 

@@ -17,6 +17,7 @@ pub mod account;
 pub mod audit;
 pub mod auth;
 pub mod branding;
+pub mod callback;
 pub mod device;
 pub mod docs;
 pub mod executions;

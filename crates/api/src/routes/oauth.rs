@@ -1,10 +1,10 @@
 //! Sign-in with external identity providers: `/auth/oauth/*`, and the exchange of their tokens: `/auth/token`.
 
-use super::auth::ProviderOut;
+use super::{account::ProofIn, auth::ProviderOut};
 use crate::{
     access::{allowed, public},
     cookies,
-    extract::{ClientInfo, Form, Json, Path, Query, SignedIn, ValidJson},
+    extract::{ClientInfo, Form, Json, OptionalJson, Path, Query, SignedIn, ValidJson},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
@@ -210,33 +210,41 @@ async fn oauth_init(
 /// Begin to link an account of a provider
 ///
 /// As the beginning of a sign-in, but what is finished links the account to the signed-in user. A session of ours is needed, and has to
-/// last until then.
+/// last until then; and the current password, or a code where a second factor is set up. Who has neither begins within ten minutes of his
+/// sign-in with a provider.
 #[utoipa::path(
     post, path = "/auth/oauth/link/{provider}", tag = TAG,
     params(("provider" = String, Path, description = "the provider's name"), BeginIn),
+    request_body(content = Option<ProofIn>, content_type = "application/json"),
     responses(
         (status = 200, body = BegunOut),
+        (status = 400, description = "the password or code is not right", body = ProblemOut, content_type = "application/problem+json"),
         (status = 401, description = "not signed in", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 403, description = "there is no session", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 403, description = "there is no session, or it began too long ago", body = ProblemOut, content_type = "application/problem+json"),
         (status = 404, description = "no such provider", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 422, description = "bad fields", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 422, description = "bad fields, or nothing that shows who it is", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 429, description = "too many attempts", body = ProblemOut, content_type = "application/problem+json"),
         (status = 503, description = "the provider is away", body = ProblemOut, content_type = "application/problem+json"),
     )
 )]
 async fn oauth_link(
     State(state): State<ApiState>,
+    ClientInfo(client): ClientInfo,
     headers: HeaderMap,
     me: SignedIn,
     Path(provider): Path<String>,
     Query(input): Query<BeginIn>,
+    OptionalJson(proof): OptionalJson<ProofIn>,
 ) -> Result<Response> {
+    state.limits.mfa.check(client.ip).await?;
     let session = me.session.as_ref().ok_or_else(|| {
         Error::forbidden("accounts are linked from a session: sign in with `POST /auth/login`")
             .with_code("session_required")
     })?;
+    let proof = proof.and_then(ProofIn::shown);
+    let fresh = state.mfa.freshen(&me.permit()?, session, proof, &client).await?;
     let binding = cookies::binding(&headers);
-    let found =
-        state.providers.begin(&provider, input.redirect_to, binding.as_deref(), Some(session)).await?;
+    let found = state.providers.begin(&provider, input.redirect_to, binding.as_deref(), Some(&fresh)).await?;
     Ok(begun(&state, found))
 }
 

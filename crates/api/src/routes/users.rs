@@ -219,8 +219,8 @@ async fn list(State(state): State<ApiState>, me: SignedIn, Query(asked): Query<U
 /// Make a user
 ///
 /// Without a password it is a stub, until it gets one, an identity provider vouches for the address or, where registration is on, the person
-/// registers. Who is no platform admin makes people
-/// of the organization that he acts in.
+/// registers. Who is no platform admin makes people of the organization that he acts in, members of it; who is less than a member there (an
+/// application is) makes `limited` ones. Platform admins alone say that an address is verified.
 #[utoipa::path(
     post, path = "/api/users", tag = TAG, request_body = UserIn,
     responses(
@@ -266,7 +266,8 @@ async fn get(State(state): State<ApiState>, me: SignedIn, Path(id): Path<UserId>
 
 /// Change a user
 ///
-/// Who is no platform admin changes people whose home is the organization that he acts in, and neither kind nor home of them.
+/// Who is no platform admin changes people whose home is the organization that he acts in, and neither kind nor home of them, nor whether
+/// their address is verified.
 #[utoipa::path(
     patch, path = "/api/users/{id}", tag = TAG, params(("id" = Uuid, Path)), request_body = UserPatchIn,
     responses(

@@ -43,6 +43,10 @@ async fn it_is_off_elsewhere() {
         (development(DevBypass::Off).await, vec![HOST]),
         (development(DevBypass::Loopback).await, vec![("host", "bifrost.example")]),
         (development(DevBypass::Loopback).await, vec![HOST, ("x-forwarded-for", "192.0.2.1")]),
+        (development(DevBypass::Loopback).await, vec![HOST, ("x-forwarded-port", "443")]),
+        (development(DevBypass::Loopback).await, vec![HOST, ("forwarded", "proto=https")]),
+        (development(DevBypass::Loopback).await, vec![HOST, ("x-real-ip", "127.0.0.1")]),
+        (development(DevBypass::Loopback).await, vec![HOST, ("via", "1.1 proxy")]),
         (development(DevBypass::Always).await, vec![HOST, ("sec-fetch-site", "cross-site")]),
         (Server::start_with(|setup| setup.api.dev_bypass = DevBypass::Always).await, vec![HOST]),
     ] {

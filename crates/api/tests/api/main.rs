@@ -19,6 +19,7 @@ mod live;
 mod machines;
 mod oidc;
 mod organizations;
+mod page;
 mod sign_in;
 mod stream;
 mod support;

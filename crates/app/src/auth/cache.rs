@@ -78,7 +78,15 @@ mod tests {
             rights: Arc::default(),
             owes_factor: false,
         };
-        Arc::new(Session { state, epoch: 0, expires_at: now, ends_at: now, factor_at: None, ended_at: None })
+        Arc::new(Session {
+            state,
+            epoch: 0,
+            created_at: now,
+            expires_at: now,
+            ends_at: now,
+            factor_at: None,
+            ended_at: None,
+        })
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{Auth, tokens};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bifrost_domain::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     ids::OrganizationId,
     policy::Caller,
 };
@@ -18,13 +18,15 @@ impl Auth {
     /// A ticket that opens one live connection for `caller`.
     ///
     /// # Errors
-    /// Forbidden to who shows a key, which can be sent with the connection itself; unavailable when the store is away.
+    /// Forbidden to who shows a key, which can be sent with the connection itself, or a provider's token; unavailable when the store is
+    /// away.
     pub async fn issue_ticket(&self, caller: &Caller) -> Result<String> {
         if caller.key_id.is_some() {
             return Err(
                 Error::forbidden("open the connection with the key itself").with_code("key_not_allowed")
             );
         }
+        self.check_can_stay(caller).await?;
         let secret: [u8; 32] = rand::random();
         let now = self.clock.now();
         let ticket = Ticket {
@@ -60,6 +62,24 @@ impl Auth {
                 }
                 Caller::of_user(&user, &rights, asked, None)
             }
+        }
+    }
+
+    /// Refuses who could not be known again a second later: who shows a provider's token has neither a session nor a key.
+    ///
+    /// # Errors
+    /// Forbidden; unavailable when the store is away.
+    pub async fn check_can_stay(&self, caller: &Caller) -> Result<()> {
+        if caller.session_id.is_some() || caller.key_id.is_some() {
+            return Ok(());
+        }
+        match self.dev_user().await {
+            Ok((user, _)) if user.id == caller.user_id => Ok(()),
+            Err(error) if error.kind != Kind::Unauthenticated => Err(error),
+            Ok(_) | Err(_) => Err(Error::forbidden(
+                "live connections need a session: exchange the provider's token with `POST /auth/token` first",
+            )
+            .with_code("session_required")),
         }
     }
 

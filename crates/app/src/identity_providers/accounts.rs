@@ -60,7 +60,12 @@ impl IdentityProviders {
             return Err(not_linked());
         }
         let has_password = tx.find_credentials(&email).await?.is_some_and(|one| one.password_hash.is_some());
-        if !has_password && identities.len() == 1 {
+        // Nobody signs in with a provider that is switched off.
+        let is_way_in = |one: &ExternalIdentity| {
+            one.provider_id != provider.id
+                && known.iter().any(|known| known.id == one.provider_id && known.is_active)
+        };
+        if !has_password && !identities.iter().any(is_way_in) {
             return Err(Error::conflict(
                 "this is the only way that you sign in; set a password or link another account first",
             )

@@ -7,6 +7,8 @@ use super::{
 use crate::{
     audit::{About, MASK, changes},
     auth::Client,
+    roles::check_grant,
+    users::rank_too_high,
 };
 use bifrost_domain::{
     error::{Error, Result},
@@ -15,6 +17,7 @@ use bifrost_domain::{
     policy::{
         Caller, Permit,
         actions::{ReadProviders, WriteProviders},
+        may_name,
     },
 };
 use bifrost_storage::{Error as StoreError, Tx, audit::Entry, identity_providers::Sealed};
@@ -145,7 +148,7 @@ impl IdentityProviders {
     /// Makes a provider.
     ///
     /// # Errors
-    /// Invalid fields; conflict when the name is taken or there are 50.
+    /// Invalid fields; forbidden when a group would give more than the caller may; conflict when the name is taken or there are 50.
     pub async fn create(
         &self,
         permit: &Permit<WriteProviders>,
@@ -174,7 +177,7 @@ impl IdentityProviders {
         check::provider(&provider, &mut wrong);
         let secret = self.sealed(provider.id, new.client_secret.as_ref(), &mut wrong)?;
         let tx = self.store.db().begin().await?;
-        check_references(&tx, &provider, &mut wrong).await?;
+        check_references(&tx, permit, &[], &provider, &mut wrong).await?;
         if !wrong.0.is_empty() {
             return Err(Error::invalid_fields(wrong.0));
         }
@@ -193,10 +196,10 @@ impl IdentityProviders {
         Ok(provider)
     }
 
-    /// Changes a provider.
+    /// Changes a provider. What its groups gave before stays; what they are to give besides has to be the caller's to give.
     ///
     /// # Errors
-    /// Not found; invalid fields.
+    /// Not found; invalid fields; forbidden when a group would give more than the caller may.
     pub async fn update(
         &self,
         permit: &Permit<WriteProviders>,
@@ -221,7 +224,7 @@ impl IdentityProviders {
             None => None,
             Some(secret) => Some(self.sealed(id, secret.as_ref(), &mut wrong)?),
         };
-        check_references(&tx, &after, &mut wrong).await?;
+        check_references(&tx, permit, &before.rules.group_rules, &after, &mut wrong).await?;
         if !wrong.0.is_empty() {
             return Err(Error::invalid_fields(wrong.0));
         }
@@ -315,23 +318,38 @@ impl IdentityProviders {
     }
 }
 
-/// Whether the organizations and roles of the group rules are there.
-async fn check_references(tx: &Tx, provider: &IdentityProvider, wrong: &mut Wrong) -> Result<()> {
+/// Whether the organizations and roles of the group rules are there, and what new rules give is the caller's to give.
+async fn check_references(
+    tx: &Tx,
+    permit: &Permit<WriteProviders>,
+    kept: &[GroupRule],
+    provider: &IdentityProvider,
+    wrong: &mut Wrong,
+) -> Result<()> {
     if !wrong.0.is_empty() {
         // The number of rules may be what is wrong.
         return Ok(());
     }
+    let (caller, places) = (permit.caller(), permit.everywhere());
     for (n, rule) in provider.rules.group_rules.iter().enumerate() {
-        if tx.find_organization(rule.organization_id).await?.is_none() {
+        let is_new = !kept.contains(rule);
+        let is_reached = !is_new || places.contains(rule.organization_id);
+        if !is_reached || tx.find_organization(rule.organization_id).await?.is_none() {
             wrong.add(format!("rules.group_rules[{n}].organization_id"), "value", "names no organization");
-        } else if let Some(role) = rule.role_id
-            && !tx.has_role(rule.organization_id, role).await?
-        {
-            wrong.add(
+            continue;
+        }
+        if is_new && !may_name(caller, rule.organization_id, rule.role) {
+            return Err(rank_too_high());
+        }
+        let Some(role) = rule.role_id else { continue };
+        match tx.permissions_of_role(rule.organization_id, role).await? {
+            Some(permissions) if is_new => check_grant(caller, &permissions)?,
+            Some(_) => {}
+            None => wrong.add(
                 format!("rules.group_rules[{n}].role_id"),
                 "value",
                 "names no role of that organization",
-            );
+            ),
         }
     }
     Ok(())

@@ -207,9 +207,6 @@ impl IdentityProviders {
                     wanted.entry(organization).or_insert((MembershipRole::Member, BTreeSet::new()));
                 }
                 By::Group if !wanted.contains_key(&organization) => {
-                    for role in &given.roles {
-                        tx.take_role(user.id, *role).await?;
-                    }
                     tx.delete_provider_membership(user.id, organization).await?;
                     changed.push(json!({"organization_id": organization, "role": null}));
                 }

@@ -9,7 +9,7 @@ use super::{
     tokens::{self, Person, Purpose},
 };
 use crate::{
-    auth::{Client, TokenPair, login::How, tokens::invalid},
+    auth::{Client, TokenPair, login::How, mfa::FreshSession, tokens::invalid},
     metrics,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -18,7 +18,6 @@ use bifrost_domain::{
     identity_provider::IdentityProvider,
     ids::SessionId,
     ports::provider_web::Form,
-    user::SessionState,
 };
 use bifrost_storage::{
     Error as StoreError,
@@ -111,8 +110,8 @@ fn checked_place(place: Option<String>) -> Result<Option<String>> {
 }
 
 impl IdentityProviders {
-    /// Begins a sign-in, or, for a session, the linking of an identity. `binding` is the browser's secret if it has one already: two tabs
-    /// share it.
+    /// Begins a sign-in, or, for somebody who has just shown that it is he, the linking of an identity. `binding` is the browser's
+    /// secret if it has one already: two tabs share it.
     ///
     /// # Errors
     /// Bad request (for a session: not found) when there is no such provider; invalid when the place is not ours; unavailable when the provider or the store is away.
@@ -121,7 +120,7 @@ impl IdentityProviders {
         name: &str,
         redirect_to: Option<String>,
         binding: Option<&str>,
-        link: Option<&SessionState>,
+        link: Option<&FreshSession>,
     ) -> Result<Begun> {
         let redirect_to = checked_place(redirect_to)?;
         let provider = match self.active(|one| one.name == name).await? {
@@ -148,7 +147,7 @@ impl IdentityProviders {
             nonce: nonce.clone(),
             verifier: Sealed { bytes: sealed, key_id: self.cipher.key_id().to_owned() },
             redirect_to,
-            link_session_id: link.map(|session| session.session_id),
+            link_session_id: link.map(FreshSession::id),
             expires_at: now + Duration::seconds(STATE_SECONDS.cast_signed()),
         };
         self.store.insert_oidc_state(&hash, &bound, kept, now).await?;

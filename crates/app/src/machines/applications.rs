@@ -194,8 +194,10 @@ impl Machines {
         // What it had stays; what it gets has to be the caller's to give.
         check_own(caller, &after.scopes.difference(&before.scopes).cloned().collect())?;
         check_assertion(caller, after.allow_user_assertion && !before.allow_user_assertion)?;
+        // One whose keys did not hold gets all of it when they hold again.
         if after.is_active && !before.is_active {
             check_own(caller, &after.scopes)?;
+            check_assertion(caller, after.allow_user_assertion)?;
         }
         tx.update_application(permit, &after).await?;
         let mut entry = self.application_line("application.update", &after, caller, client);

@@ -356,7 +356,11 @@ fn place_of(permit: &Permit<WriteRoles>, asked: Option<OrganizationId>) -> Resul
     }
 }
 
-fn check_grant<'a>(caller: &Caller, permissions: impl IntoIterator<Item = &'a String>) -> Result<()> {
+/// Nobody gives what he has not.
+pub(crate) fn check_grant<'a>(
+    caller: &Caller,
+    permissions: impl IntoIterator<Item = &'a String>,
+) -> Result<()> {
     match permissions.into_iter().find(|permission| !may_grant(caller, permission)) {
         None => Ok(()),
         Some(permission) => Err(Error::forbidden(format!(

@@ -8,7 +8,8 @@ use crate::{
 use bifrost_domain::{
     error::{Error, Field, Result},
     ids::{OrganizationId, UserId},
-    policy::{Permit, actions::WriteUsers},
+    policy::{Permit, actions::WriteUsers, may_name},
+    rights::MembershipRole,
     scope::Scope,
     user::{Email, User, UserType},
 };
@@ -169,9 +170,13 @@ impl Users {
         let email = email.map(|email| email.as_str().to_owned());
         let mut after = changed(&before, &patch, email, name);
         if !permit.caller().is_platform_admin {
-            if kind(&before) != kind(&after) {
+            if kind(&before) != kind(&after)
+                || patch.is_verified.is_some_and(|wanted| wanted != before.is_verified)
+            {
                 return Err(superuser_required());
             }
+            // An address that nobody has looked at is not verified because the former one was.
+            after.is_verified &= before.email == after.email;
             if before.email != after.email || hash.is_some() {
                 self.check_credentials(&tx, permit, &before).await?;
             }
@@ -223,7 +228,7 @@ impl Users {
         Ok(())
     }
 
-    /// Makes somebody a member at home, unless he is; under [`Tx::lock_tree`].
+    /// Makes somebody a member at home, unless he is; under [`Tx::lock_tree`]. Whose own rank is lower than a member's gives that.
     async fn settle(
         &self,
         tx: &Tx,
@@ -233,7 +238,11 @@ impl Users {
     ) -> Result<()> {
         let Some(home) = user.organization_id else { return Ok(()) };
         if tx.find_membership(user.id, home).await?.is_none() {
-            tx.write_membership(&first_membership(user.id, home, Some(permit.user_id()), now)).await?;
+            let mut membership = first_membership(user.id, home, Some(permit.user_id()), now);
+            if !may_name(permit.caller(), home, membership.role) {
+                membership.role = MembershipRole::Limited;
+            }
+            tx.write_membership(&membership).await?;
             tx.inherit(now).await?;
         }
         Ok(())
@@ -281,7 +290,10 @@ fn kind_of(permit: &Permit<WriteUsers>, new: &NewUser) -> Result<(UserType, Opti
         let unnamed = if home.is_some() { UserType::Org } else { UserType::Platform };
         return Ok((new.user_type.unwrap_or(unnamed), home));
     }
-    if new.is_superuser || new.user_type.is_some_and(|user_type| user_type != UserType::Org) {
+    if new.is_superuser
+        || new.is_verified
+        || new.user_type.is_some_and(|user_type| user_type != UserType::Org)
+    {
         return Err(superuser_required());
     }
     let place = place.ok_or_else(superuser_required)?;
@@ -337,7 +349,7 @@ fn changed(before: &User, patch: &UserPatch, email: Option<String>, name: Option
     }
 }
 
-/// What platform admins alone decide.
+/// What platform admins alone decide, besides whether an address is verified.
 const fn kind(user: &User) -> (UserType, Option<OrganizationId>, bool) {
     (user.user_type, user.organization_id, user.is_superuser)
 }

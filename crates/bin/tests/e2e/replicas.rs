@@ -1,6 +1,6 @@
 //! Two API processes and two workers over the same servers behave as one.
 
-use crate::support::{Client, Door, Mode, PATIENCE, World, follow, processes, unique, until};
+use crate::support::{Client, Door, Mode, PATIENCE, Reply, World, follow, processes, unique, until};
 use serde_json::{Value, json};
 use std::{collections::HashMap, time::Duration};
 
@@ -153,23 +153,52 @@ async fn who_failed_too_often_at_one_api_is_refused_by_the_other() {
         .run(async |world: &mut World| {
             let replica = world.start_replica().await;
             let (here, there) = (world.nobody(), world.nobody().at(replica));
-            let tries = async |api: &Client, most: usize| {
-                for _ in 0..most {
-                    let reply = api.login("ann@acme.example", "wrong").await;
-                    if reply.status == 429 {
-                        let wait: u64 =
-                            reply.headers["retry-after"].to_str().expect("text").parse().expect("a number");
-                        assert!((1..=113).contains(&wait), "{wait}: an eighth of a quarter of an hour");
-                        return;
-                    }
-                    assert_eq!(reply.status, 401, "{}", reply.text);
-                }
-                panic!("not refused after {most} tries");
-            };
-            // More than the limit, as a call to Redis that takes too long on a busy machine is counted elsewhere.
-            tries(&here, 16).await;
-            tries(&there, 4).await;
+            let login = async |api: &Client| api.login("ann@acme.example", "wrong").await;
+            // An eighth of a quarter of an hour.
+            refused_within(16, 113, 401, async || login(&here).await).await;
+            refused_within(4, 113, 401, async || login(&there).await).await;
             assert_eq!(there.login("bob@acme.example", "wrong").await.status, 401, "nobody else is");
         })
         .await;
+}
+
+/// An API client has one limit, and so has an address that asks for codes, however many replicas there are.
+#[tokio::test]
+async fn what_calls_too_often_at_one_api_is_refused_by_the_other() {
+    with_two_of_each(async |_, here, there| {
+        let home = here.post("/api/organizations", json!({"name": "Acme"})).await.of(201);
+        let body = json!({
+            "name": "Sync", "organization_id": home["id"], "scopes": ["workflows.read"], "rate_limit_per_minute": 8,
+        });
+        let made = here.post("/api/applications", body).await.of(201);
+        let path = format!("/api/applications/{}/keys", made["id"].as_str().expect("an id"));
+        let key = async || {
+            let made = here.post(&path, json!({})).await.of(201);
+            made["key"].as_str().expect("a key").to_owned()
+        };
+        let (one, other) = (here.with_token(&key().await), there.with_token(&key().await));
+        refused_within(16, 8, 200, async || one.get("/api/workflows").await).await;
+        refused_within(4, 8, 200, async || other.get("/api/workflows").await).await;
+
+        let code = async |api: &Client| api.post("/auth/device/code", json!({})).await;
+        refused_within(70, 2, 200, async || code(&here).await).await;
+        refused_within(15, 2, 200, async || code(&there).await).await;
+    })
+    .await;
+}
+
+/// Asks until the answer is 429 and says to come back within so many seconds; until then it is `allowed`. More tries than the limit at
+/// the first replica, as a call to Redis that takes too long on a busy machine is counted elsewhere; fewer at the second, which would
+/// allow as many if it counted for itself.
+async fn refused_within(tries: usize, seconds: u64, allowed: u16, ask: impl AsyncFn() -> Reply) {
+    for _ in 0..tries {
+        let reply = ask().await;
+        if reply.status == 429 {
+            let wait: u64 = reply.headers["retry-after"].to_str().expect("text").parse().expect("a number");
+            assert!((1..=seconds).contains(&wait), "{wait}");
+            return;
+        }
+        assert_eq!(reply.status, allowed, "{}", reply.text);
+    }
+    panic!("not refused after {tries} tries");
 }

@@ -195,8 +195,20 @@ async fn what_a_provider_gives_is_taken_back_alone(db: TestDatabase) {
     })
     .await
     .expect("a role");
-    assert!(tx.has_role(other, role).await.expect("read"));
-    assert!(!tx.has_role(acme, role).await.expect("read"), "it is another one's");
+    let permits = tx.permissions_of_role(other, role).await.expect("read").expect("there");
+    assert_eq!(permits.into_iter().collect::<Vec<_>>(), ["executions.run"]);
+    assert!(tx.permissions_of_role(acme, role).await.expect("read").is_none(), "it is another one's");
+    let own = RoleId::from_uuid(bed.uuid());
+    tx.insert_role(NewRole {
+        id: own,
+        organization_id: Some(acme),
+        name: "readers".to_owned(),
+        permissions: ["audit.read".to_owned()].into(),
+        created_at: bed.now(),
+    })
+    .await
+    .expect("a role");
+    assert!(tx.give_mapped_role(ann.id, own, acme, bed.now()).await.expect("given"));
     assert!(!tx.give_mapped_role(ann.id, role, acme, bed.now()).await.expect("nothing"), "not there");
     assert!(tx.give_mapped_role(ann.id, role, other, bed.now()).await.expect("given"));
     assert!(!tx.give_mapped_role(ann.id, role, other, bed.now()).await.expect("had it"));
@@ -214,6 +226,11 @@ async fn what_a_provider_gives_is_taken_back_alone(db: TestDatabase) {
     tx.delete_provider_membership(ann.id, other).await.expect("taken back");
     let rights = tx.find_rights(&ann).await.expect("read");
     assert_eq!(rights.held.keys().copied().collect::<Vec<_>>(), [acme], "what was given by hand stays");
+    // Who comes back another day has not the roles of before.
+    tx.write_membership(&membership(other, MembershipSource::Direct)).await.expect("written");
+    let rights = tx.find_rights(&ann).await.expect("read");
+    assert!(rights.granted(&ann, Some(other)).permissions.is_empty(), "the role went with the membership");
+    assert!(rights.granted(&ann, Some(acme)).permissions.contains("audit.read"), "and no other one");
     tx.commit().await.expect("commit");
 }
 

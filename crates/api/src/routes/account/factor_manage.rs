@@ -55,7 +55,7 @@ struct StatusOut {
 /// What shows that it is really the person: the current password, or a code.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MfaProofIn)]
-struct ProofIn {
+pub(in crate::routes) struct ProofIn {
     #[serde(alias = "current_password")]
     #[schema(format = Password)]
     password: Option<String>,
@@ -145,12 +145,17 @@ pub(super) fn is_wrong_password(error: &Error) -> bool {
     error.kind == Kind::BadRequest && error.code == Some("password_wrong")
 }
 
-fn proof(input: Option<ProofIn>) -> Result<Proof> {
-    match input {
-        Some(ProofIn { code: Some(code), .. }) => Ok(Proof::Code(code)),
-        Some(ProofIn { password: Some(password), .. }) => Ok(Proof::Password(password.into())),
-        _ => Err(Error::invalid("code", "required", "is required, or `password`").into()),
+impl ProofIn {
+    /// What is shown, if anything is.
+    pub(in crate::routes) fn shown(self) -> Option<Proof> {
+        let by_code = self.code.map(Proof::Code);
+        by_code.or_else(|| self.password.map(|password| Proof::Password(password.into())))
     }
+}
+
+fn proof(input: Option<ProofIn>) -> Result<Proof> {
+    let shown = input.and_then(ProofIn::shown);
+    shown.ok_or_else(|| Error::invalid("code", "required", "is required, or `password`").into())
 }
 
 /// See the own second factor

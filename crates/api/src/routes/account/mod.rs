@@ -7,7 +7,7 @@ pub(super) mod picture;
 mod profile;
 mod sessions;
 
-pub(super) use factor_manage::METHODS;
+pub(super) use factor_manage::{METHODS, ProofIn};
 
 use crate::state::ApiState;
 use utoipa_axum::router::OpenApiRouter;

@@ -2,6 +2,9 @@
 
 mod page;
 
+#[cfg(test)]
+pub(crate) use page::PAGE;
+
 use crate::{
     access::{allowed, public},
     extract::{ClientInfo, FormOrJson, Json, SignedIn, ValidJson},
@@ -164,7 +167,7 @@ async fn code(
     ClientInfo(client): ClientInfo,
     FormOrJson(input): FormOrJson<CodeIn>,
 ) -> Result<Response> {
-    state.machine_limits.device_code(client.ip)?;
+    state.limits.device_code.check(client.ip).await?;
     let made = state.auth.request_device(input.client_id, &client).await?;
     let place = format!("{}/auth/device", state.settings.public_url.as_str().trim_end_matches('/'));
     Ok(uncached(Json(CodeOut {
@@ -194,7 +197,7 @@ async fn token(
     ClientInfo(client): ClientInfo,
     input: Result<FormOrJson<TokenIn>, Problem>,
 ) -> Result<Response> {
-    state.machine_limits.device_poll(client.ip)?;
+    state.limits.device_poll.check(client.ip).await?;
     let input = match input {
         Ok(FormOrJson(input)) => input,
         Err(problem) if problem.status().is_server_error() => return Err(problem),
@@ -242,7 +245,7 @@ async fn lookup(
     ValidJson(input): ValidJson<LookupIn>,
 ) -> Result<Json<LookupOut>> {
     let permit = me.permit()?;
-    state.machine_limits.guess(permit.user_id())?;
+    state.limits.device_guess.check_person(permit.user_id()).await?;
     let found = state.auth.find_device(&permit, &input.user_code).await?;
     Ok(Json(LookupOut {
         client_id: found.client_id,
@@ -272,7 +275,7 @@ async fn authorize(
     ValidJson(input): ValidJson<AuthorizeIn>,
 ) -> Result<Json<AuthorizeOut>> {
     let permit = me.permit()?;
-    state.machine_limits.guess(permit.user_id())?;
+    state.limits.device_guess.check_person(permit.user_id()).await?;
     state.auth.decide_device(&permit, &me.user, &input.user_code, input.approve, &client).await?;
     Ok(Json(AuthorizeOut { approved: input.approve }))
 }

@@ -1,33 +1,7 @@
+  let code = (new URLSearchParams(location.search).get("user_code") || "").slice(0, 64);
+  let me = "";
+  let challenge = "";
 
-"use strict";
-(() => {
-  const at = (id) => document.getElementById(id);
-  const show = (id) => {
-    for (const part of document.querySelectorAll("section")) part.hidden = part.id !== id;
-  };
-  const say = (text) => {
-    at("said").textContent = text;
-    at("said").hidden = !text;
-  };
-  const cookie = (name) => {
-    const found = document.cookie.split("; ").find((pair) => pair.startsWith(name + "="));
-    return found ? found.slice(name.length + 1) : "";
-  };
-  const ask = async (path, options) => {
-    const answer = await fetch(path, {
-      credentials: "same-origin",
-      ...options,
-      headers: { accept: "application/json", ...(options && options.headers) },
-    });
-    const body = await answer.json().catch(() => ({}));
-    return { ok: answer.ok, status: answer.status, body };
-  };
-  const send = (path, body) =>
-    ask(path, {
-      method: "POST",
-      headers: { "content-type": "application/json", "x-csrf-token": cookie("csrf_token") },
-      body: JSON.stringify(body),
-    });
   const whoAmI = async () => {
     const first = await ask("me");
     if (first.status !== 401) return first;
@@ -35,15 +9,33 @@
     return renewed.ok ? ask("me") : first;
   };
 
-  let code = new URLSearchParams(location.search).get("user_code") || "";
-  let me = "";
+  // The provider sends the browser back to this page, with the code.
+  const leave = async (name) => {
+    const place = location.pathname + (code ? "?" + new URLSearchParams({ user_code: code }) : "");
+    const query = new URLSearchParams({ redirect_to: place });
+    const begun = await ask("oauth/init/" + encodeURIComponent(name) + "?" + query);
+    if (!begun.ok) return say(begun.body.detail || "The provider cannot be reached. Try again.");
+    location.assign(begun.body.authorization_url);
+  };
 
-  const failed = (answer, form) => {
-    if (answer.status === 401) {
-      show("sign-in");
-      say("Sign in again.");
-      return;
+  const signIn = async (text) => {
+    const found = await ask("status");
+    const providers = (found.ok && found.body.oauth_providers) || [];
+    at("providers").replaceChildren();
+    for (const provider of providers) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = "Sign in with " + provider.display_name;
+      button.addEventListener("click", guarded(() => leave(provider.name)));
+      at("providers").append(button);
     }
+    at("with-password").hidden = found.ok && !found.body.password_login_enabled;
+    show("sign-in");
+    say(text);
+  };
+
+  const failed = async (answer, form) => {
+    if (answer.status === 401) return signIn("Sign in again.");
     show(form);
     say(answer.status === 404 ? "No program waits with this code. It may have expired." : answer.body.detail || "Try again.");
   };
@@ -64,14 +56,10 @@
 
   const begin = async () => {
     const found = await whoAmI();
-    if (!found.ok) {
-      show("sign-in");
-      return false;
-    }
+    if (!found.ok) return signIn("");
     me = found.body.email;
     if (code) await look();
     else show("enter");
-    return true;
   };
 
   const decide = async (approve) => {
@@ -85,28 +73,36 @@
     show("done");
   };
 
-  const guarded = (work) => async (event) => {
-    if (event) event.preventDefault();
-    try {
-      await work(event);
-    } catch {
-      say("The server cannot be reached. Try again.");
-    }
-  };
-
-  at("sign-in").querySelector("form").addEventListener("submit", guarded(async (event) => {
+  at("with-password").addEventListener("submit", guarded(async (event) => {
     const form = event.target;
     const answer = await ask("login", { method: "POST", body: new URLSearchParams(new FormData(form)) });
     form.elements.password.value = "";
     if (!answer.ok) return say(answer.body.detail || "Sign-in failed.");
     say("");
-    if (!(await begin())) say("Your account needs another step: sign in to Bifrost first, then open this page again.");
+    if (!answer.body.mfa_required) return begin();
+    if (answer.body.setup_required) {
+      return say("Your account needs a second factor before you can sign in. Set one up in Bifrost, then open this page again.");
+    }
+    challenge = answer.body.mfa_token;
+    show("factor");
   }));
-  at("enter").querySelector("form").addEventListener("submit", guarded(async (event) => {
+  at("second").addEventListener("submit", guarded(async (event) => {
+    const input = event.target.elements.factor_code;
+    const answer = await send("mfa/login", { mfa_token: challenge, code: input.value.trim() });
+    input.value = "";
+    if (answer.ok) {
+      say("");
+      challenge = "";
+      return begin();
+    }
+    const over = answer.status === 401 && answer.body.code !== "mfa_code_invalid";
+    if (over) return signIn("That took too long, or too many codes were wrong. Sign in again.");
+    say(answer.body.detail || "Try again.");
+  }));
+  at("with-code").addEventListener("submit", guarded(async (event) => {
     code = event.target.elements.user_code.value.trim();
     await look();
   }));
   at("approve").addEventListener("click", guarded(() => decide(true)));
   at("deny").addEventListener("click", guarded(() => decide(false)));
   guarded(begin)();
-})();

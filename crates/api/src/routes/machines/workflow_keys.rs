@@ -98,6 +98,7 @@ async fn list(State(state): State<ApiState>, me: SignedIn, Query(asked): Query<P
     responses(
         (status = 201, body = MadeWorkflowKeyOut),
         (status = 403, description = "not allowed", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 404, description = "the organization that the caller acted in is gone", body = ProblemOut, content_type = "application/problem+json"),
         (status = 422, description = "bad fields", body = ProblemOut, content_type = "application/problem+json"),
     )
 )]

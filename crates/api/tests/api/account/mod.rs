@@ -28,7 +28,7 @@ pub(crate) async fn ask(
 }
 
 /// Enrols whom `token` is of: the secret, and the reply of the verification.
-async fn enrol(server: &Server, token: &str) -> (String, Reply) {
+pub(crate) async fn enrol(server: &Server, token: &str) -> (String, Reply) {
     let setup = ask(server, Method::POST, "/auth/mfa/setup", token, None).await;
     assert_eq!(setup.status, 200, "{}", setup.text);
     let secret = setup.json()["secret"].as_str().expect("a secret").to_owned();
@@ -38,7 +38,8 @@ async fn enrol(server: &Server, token: &str) -> (String, Reply) {
     (secret, verified)
 }
 
-fn code(server: &Server, secret: &str) -> String {
+/// What the authenticator with this secret shows now.
+pub(crate) fn code(server: &Server, secret: &str) -> String {
     one_time_code(secret, server.clock.now())
 }
 

@@ -1,5 +1,6 @@
 //! People, roles, members, the tree of organizations, and acting in another one.
 
+mod grants;
 mod members;
 mod reach;
 mod roles;

@@ -211,4 +211,14 @@ async fn nobody_gives_more_than_he_has() {
     let asserting = application(&server, &admin, &home, json!({"allow_user_assertion": true})).await;
     let keys = format!("/api/applications/{asserting}/keys");
     assert_eq!(server.post(&keys, &ann, json!({})).await.problem(), not_allowed);
+    // Nor does he have keys of one that acts for others hold again; an administrator does.
+    let path = format!("/api/applications/{asserting}");
+    for (who, is_active, refused) in [(&admin, false, false), (&ann, true, true), (&admin, true, false)] {
+        let reply = ask(&server, who, Method::PATCH, &path, Some(json!({"is_active": is_active}))).await;
+        if refused {
+            assert_eq!(reply.problem(), not_allowed);
+        } else {
+            assert_eq!((reply.status, &reply.json()["is_active"]), (StatusCode::OK, &json!(is_active)));
+        }
+    }
 }

@@ -20,13 +20,13 @@ async fn form(server: &Server, path: &str, fields: &[(&str, &str)]) -> Reply {
     server.send(request).await
 }
 
-async fn begin(server: &Server) -> (String, String) {
+pub(super) async fn begin(server: &Server) -> (String, String) {
     let reply = form(server, "/auth/device/code", &[("client_id", "cli"), ("scope", "all")]).await;
     assert_eq!((reply.status, reply.header("cache-control")), (StatusCode::OK, "no-store"), "{}", reply.text);
     (text(&reply.json(), "device_code"), text(&reply.json(), "user_code"))
 }
 
-async fn poll(server: &Server, device_code: &str) -> Reply {
+pub(super) async fn poll(server: &Server, device_code: &str) -> Reply {
     form(server, "/auth/device/token", &[("grant_type", GRANT), ("device_code", device_code)]).await
 }
 

@@ -2,6 +2,7 @@
 
 mod applications;
 mod device;
+mod device_page;
 mod keys;
 mod sdk_keys;
 

@@ -3,7 +3,9 @@
 mod admin;
 mod forged;
 mod people;
+mod proof;
 mod real;
+mod real_pages;
 mod real_provider;
 mod sign_in;
 mod stand_in;

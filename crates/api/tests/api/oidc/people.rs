@@ -11,16 +11,16 @@ use bifrost_test_support::one_time_code;
 use chrono::Duration;
 use serde_json::{Value, json};
 
-struct Scene {
-    server: Server,
-    admin: String,
-    acme: String,
+pub(super) struct Scene {
+    pub(super) server: Server,
+    pub(super) admin: String,
+    pub(super) acme: String,
     key: Pair,
-    stand_in: StandIn,
+    pub(super) stand_in: StandIn,
     provider: String,
 }
 
-async fn scene(rules: Value) -> Scene {
+pub(super) async fn scene(rules: Value) -> Scene {
     scene_of(json!({"rules": rules}), false).await
 }
 
@@ -41,7 +41,7 @@ async fn scene_of(change: Value, many: bool) -> Scene {
 
 impl Scene {
     /// Prepares the answer to a sign-in that was begun.
-    fn answer(&self, begun: &Begun, claims: &Value, userinfo: Value) {
+    pub(super) fn answer(&self, begun: &Begun, claims: &Value, userinfo: Value) {
         let now = self.server.clock.now().timestamp();
         let mut all = json!({
             "iss": self.stand_in.issuer(), "aud": "client", "nonce": begun.nonce, "iat": now, "exp": now + 300
@@ -52,7 +52,7 @@ impl Scene {
         self.stand_in.answer_with(self.key.sign("JWT", &all), userinfo);
     }
 
-    async fn sign_in(&self, claims: Value) -> Reply {
+    pub(super) async fn sign_in(&self, claims: Value) -> Reply {
         self.sign_in_with(claims, Value::Null).await
     }
 
@@ -66,27 +66,28 @@ impl Scene {
     async fn link(&self, access: &str, claims: Value) -> Reply {
         let bearer = format!("Bearer {access}");
         let headers = [("authorization", bearer.as_str())];
+        let proof = Some(json!({"password": "a long password"}));
         let begun =
-            Begun::of(&self.server.ask(Method::POST, "/auth/oauth/link/stand-in", &headers, None).await);
+            Begun::of(&self.server.ask(Method::POST, "/auth/oauth/link/stand-in", &headers, proof).await);
         self.answer(&begun, &claims, Value::Null);
         self.server.finish(&begun.cookie, "code", &begun.state).await
     }
 
-    async fn change(&self, method: Method, path: &str, body: Option<Value>) -> Reply {
+    pub(super) async fn change(&self, method: Method, path: &str, body: Option<Value>) -> Reply {
         self.as_(&self.admin, method, path, body).await
     }
 
-    async fn as_(&self, access: &str, method: Method, path: &str, body: Option<Value>) -> Reply {
+    pub(super) async fn as_(&self, access: &str, method: Method, path: &str, body: Option<Value>) -> Reply {
         let bearer = format!("Bearer {access}");
         self.server.ask(method, path, &[("authorization", &bearer)], body).await
     }
 }
 
-fn ann() -> Value {
+pub(super) fn ann() -> Value {
     json!({"sub": "ann", "email": "Ann@ACME.example", "email_verified": true, "name": "Ann"})
 }
 
-fn jit() -> Value {
+pub(super) fn jit() -> Value {
     json!({"jit_enabled": true, "allowed_domains": ["acme.example"]})
 }
 
@@ -300,7 +301,8 @@ async fn accounts_are_linked_from_a_session_and_unlinked() {
     // A session that ended meanwhile links nothing; without one nothing is begun.
     let bearer = format!("Bearer {cid}");
     let headers = [("authorization", bearer.as_str())];
-    let begun = Begun::of(&server.ask(Method::POST, "/auth/oauth/link/stand-in", &headers, None).await);
+    let proof = Some(json!({"password": "a long password"}));
+    let begun = Begun::of(&server.ask(Method::POST, "/auth/oauth/link/stand-in", &headers, proof).await);
     scene.answer(&begun, &json!({"sub": "cid"}), Value::Null);
     assert_eq!(server.ask(Method::POST, "/auth/logout", &headers, None).await.status, StatusCode::OK);
     assert_eq!(server.finish(&begun.cookie, "code", &begun.state).await.problem().0, 401);

@@ -17,14 +17,14 @@ const CLIENT_SECRET: &str = ": + & %";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-struct Scene {
-    server: Server,
-    admin: String,
-    real: RealProvider,
+pub(super) struct Scene {
+    pub(super) server: Server,
+    pub(super) admin: String,
+    pub(super) real: RealProvider,
 }
 
 /// A server whose clock is the machine's, as the provider's is, with a provider named `name` for the client `client_id`.
-async fn scene(name: &str, client_id: &str, has_secret: bool, sparing: bool) -> Scene {
+pub(super) async fn scene(name: &str, client_id: &str, has_secret: bool, sparing: bool) -> Scene {
     let server = Server::start().await;
     // A little ahead: this clock stands still, and what the provider issues within a slow minute is not of the future.
     server.clock.advance(SystemClock.now() - server.clock.now() + Duration::seconds(30));
@@ -144,6 +144,12 @@ async fn its_tokens_are_accepted_and_exchanged() {
     let ours = server.exchange(&access).await;
     let ours = ours.json()["access_token"].as_str().unwrap_or_else(|| panic!("{}", ours.text)).to_owned();
     assert_eq!(server.get("/auth/me", &ours).await.json()["email"], "ann@acme.example");
+    // A live connection is asked every second whether its session goes on, so it needs one.
+    let ticket = server.post("/api/live/ticket", &access, json!({})).await;
+    assert_eq!(ticket.problem(), (403, "session_required".to_owned()));
+    let path = "/api/executions/01890a5d-ac96-774b-bcce-b302099a8057/stream";
+    assert_eq!(server.get(path, &access).await.problem(), (403, "session_required".to_owned()));
+    assert_eq!(server.post("/api/live/ticket", &ours, json!({})).await.status, StatusCode::OK);
     let (_, elsewhere) = scene.tokens_of("ann", "api://other").await;
     let tampered = {
         let mut parts: Vec<&str> = access.split('.').collect();

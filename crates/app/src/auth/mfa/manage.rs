@@ -137,7 +137,6 @@ impl Mfa {
         action: &'static str,
         client: &Client,
     ) -> Result<Tx> {
-        let now = self.auth.clock.now();
         match proof {
             Proof::Password(password) => {
                 self.auth.prove_password(permit.caller(), password, "password", client).await?;
@@ -147,17 +146,26 @@ impl Mfa {
                 factor.filter(|factor| factor.confirmed_at.is_some()).ok_or_else(not_enrolled)?;
                 Ok(tx)
             }
-            Proof::Code(code) => {
-                let code = Code::read(&code)?;
-                let tx = self.auth.store.db().begin().await?;
-                tx.lock_user(user.id).await?;
-                if self.use_code(&tx, user.id, &code, now).await?.is_none() {
-                    self.note_wrong(tx, user, action, client).await?;
-                    return Err(wrong_code());
-                }
-                Ok(tx)
-            }
+            Proof::Code(code) => self.proved_by_code(user, &code, action, client).await,
         }
+    }
+
+    /// A transaction of an enrolled user, in which a code of his is used up.
+    pub(super) async fn proved_by_code(
+        &self,
+        user: &User,
+        code: &str,
+        action: &'static str,
+        client: &Client,
+    ) -> Result<Tx> {
+        let code = Code::read(code)?;
+        let tx = self.auth.store.db().begin().await?;
+        tx.lock_user(user.id).await?;
+        if self.use_code(&tx, user.id, &code, self.auth.clock.now()).await?.is_none() {
+            self.note_wrong(tx, user, action, client).await?;
+            return Err(wrong_code());
+        }
+        Ok(tx)
     }
 
     /// The browsers that are trusted for the caller.

@@ -2,18 +2,21 @@
 //! while.
 //!
 //! A right password alone leads to a challenge when a factor is enrolled, or when one is required: a token that opens nothing but the way
-//! to a code (`challenge.rs`). Without a factor it opens the way to enrol one (`enrol.rs`). `manage.rs` is for who is signed in.
+//! to a code (`challenge.rs`). Without a factor it opens the way to enrol one (`enrol.rs`). `manage.rs` is for who is signed in,
+//! `fresh.rs` for who has to show again that it is he.
 //! Every look at a code is counted first, in the store: five for a challenge, ten in 15 minutes for a person.
 
 mod challenge;
 mod codes;
 mod enrol;
+mod fresh;
 mod manage;
 mod totp;
 
 pub(in crate::auth) use challenge::Way;
 pub use challenge::{CHALLENGE_SECONDS, Challenge, DEVICE_SECONDS, PassedChallenge};
 pub use enrol::{Enrolled, Enrolment, Subject};
+pub use fresh::FreshSession;
 pub use manage::{MfaStatus, Proof};
 
 use super::{Auth, Client};

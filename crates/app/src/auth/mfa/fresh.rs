@@ -1,0 +1,85 @@
+//! A session whose person has just shown that it is he: asked for before the account gets another way in.
+
+use super::{Mfa, Proof};
+use crate::auth::{Client, tokens::invalid};
+use bifrost_domain::{
+    error::{Error, Result},
+    ids::SessionId,
+    policy::{Permit, actions::UseAccount},
+    user::SessionState,
+};
+use bifrost_storage::audit::Outcome;
+use chrono::Duration;
+
+/// Where there is neither a password nor a factor to show: so young has a sign-in with a provider to be, and the session that it began.
+const YOUNG: Duration = Duration::minutes(10);
+
+/// A code was shown.
+const PROVE: &str = "account.prove_code";
+
+/// A session of somebody who has just shown that it is he. [`Mfa::freshen`] alone makes one.
+#[derive(Debug)]
+pub struct FreshSession(SessionId);
+
+impl FreshSession {
+    /// The session.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.0
+    }
+}
+
+impl Mfa {
+    /// Looks at what shows that it is really the person: the current password, or a code where a factor is set up. Who has neither has to
+    /// have signed in with a provider less than ten minutes ago.
+    ///
+    /// # Errors
+    /// Bad request when the proof is not right; invalid when there is none and there could be; forbidden when the sign-in is too long ago;
+    /// too many after ten wrong codes.
+    pub async fn freshen(
+        &self,
+        permit: &Permit<UseAccount>,
+        session: &SessionState,
+        proof: Option<Proof>,
+        client: &Client,
+    ) -> Result<FreshSession> {
+        let user = &session.user;
+        match proof {
+            Some(Proof::Password(password)) => {
+                self.auth.prove_password(permit.caller(), password, "password", client).await?;
+            }
+            Some(Proof::Code(code)) => {
+                let tx = self.proved_by_code(user, &code, PROVE, client).await?;
+                tx.insert_audit(self.entry(PROVE, Outcome::Success, user, client)).await?;
+                tx.commit().await?;
+            }
+            None => self.check_young(session).await?,
+        }
+        Ok(FreshSession(session.session_id))
+    }
+
+    async fn check_young(&self, session: &SessionState) -> Result<()> {
+        let (user, reader) = (session.user.id, &self.auth.reader);
+        let has_factor = reader.find_factor(user).await?.is_some_and(|factor| factor.confirmed_at.is_some());
+        match (reader.find_password_hash(user).await?.is_some(), has_factor) {
+            (true, false) => return Err(Error::invalid("password", "required", "is required")),
+            (true, true) => {
+                return Err(Error::invalid("password", "required", "is required, or `code`"));
+            }
+            (false, true) => return Err(Error::invalid("code", "required", "is required")),
+            (false, false) => {}
+        }
+        let young = self.auth.clock.now() - YOUNG;
+        let session = reader.find_session(session.session_id).await?.ok_or_else(invalid)?;
+        let used = reader.list_external_identities(user).await?.into_iter().map(|one| one.last_used_at);
+        // A session that a program was given is young, too: so somebody has to have been at the provider.
+        if session.created_at > young && used.max().is_some_and(|at| at > young) {
+            return Ok(());
+        }
+        Err(Error::forbidden(format!(
+            "sign in with your provider again, and go on within {} minutes",
+            YOUNG.num_minutes()
+        ))
+        .with_code("sign_in_again"))
+    }
+}
