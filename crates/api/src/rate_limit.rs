@@ -1,11 +1,15 @@
 //! How often something may be tried: a bucket per address, or per account, behind the port
 //! ([`Limiter`](bifrost_domain::ports::limits::Limiter)).
 //!
-//! How to add one: a name in [`Limit`](crate::metrics::Limit), a field in `state::Limits` with its allowance, a `check` at the top of the
-//! handler. What counts failures alone is checked before the work, too, and given back after a success: many tries at once are as few as
+//! How to add one: a name in [`Limit`](crate::metrics::Limit), a field in `state::Limits` with its allowance, `ApiState::count` at the top
+//! of the handler: it also tells the audit log who was over it. What counts failures alone is checked before the work, too, and given back after a success: many tries at once are as few as
 //! one after the other.
 
-use crate::metrics::{self, Limit};
+use crate::{
+    metrics::{self, Limit},
+    state::ApiState,
+};
+use bifrost_app::auth::{Client, Known};
 use bifrost_domain::{
     error::{Error, Kind, Result},
     ports::limits::{Allowance, Limiter, Verdict},
@@ -46,13 +50,13 @@ impl RateLimit {
     }
 
     /// Counts a try from an address.
-    pub(crate) async fn check(&self, ip: Option<IpAddr>) -> Result<()> {
+    async fn check(&self, ip: Option<IpAddr>) -> Result<()> {
         let ip = ip.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), network);
         self.take(&self.key(&ip.to_string())).await
     }
 
     /// Counts a try on an account, whether it exists or not.
-    pub(crate) async fn check_account(&self, account: &str) -> Result<()> {
+    async fn check_account(&self, account: &str) -> Result<()> {
         self.take(&self.key(&canonical(account))).await
     }
 
@@ -76,6 +80,31 @@ impl RateLimit {
             Kind::TooMany { retry_after_seconds },
             format!("too many attempts; try again in {retry_after_seconds} s"),
         ))
+    }
+}
+
+impl ApiState {
+    /// Counts a try from the client's address.
+    pub(crate) async fn count(&self, limit: &RateLimit, client: &Client) -> Result<()> {
+        self.count_for(limit, Known::default(), client).await
+    }
+
+    /// Counts a sign-in, from the client's address and on the account that was typed, whether it exists or not.
+    pub(crate) async fn count_sign_in(&self, account: &str, client: &Client) -> Result<()> {
+        let typed = Known { email: Some(canonical(account)), ..Known::default() };
+        self.count_for(&self.limits.login, typed.clone(), client).await?;
+        let limit = &self.limits.account;
+        limit.check_account(account).await.inspect_err(|_| {
+            let who: String = canonical(account).chars().take(254).collect();
+            self.auth.note_limited(limit.limit.as_str(), &who, typed, client);
+        })
+    }
+
+    async fn count_for(&self, limit: &RateLimit, known: Known, client: &Client) -> Result<()> {
+        limit.check(client.ip).await.inspect_err(|_| {
+            let from = client.ip.map(network).map(|ip| ip.to_string()).unwrap_or_default();
+            self.auth.note_limited(limit.limit.as_str(), &from, known, client);
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 //! organization is the platform's, and platform admins' alone to see and to give.
 
 use crate::{
-    audit::{About, Scribe, changes},
+    audit::{About, Scribe, changes, gone, made},
     auth::Client,
     users,
 };
@@ -20,6 +20,7 @@ use bifrost_domain::{
     scope::Scope,
 };
 use bifrost_storage::{Error as StoreError, Reader, Store, Tx, audit::Entry, roles::Role};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -177,7 +178,7 @@ impl Roles {
         }
         tx.add_role(permit, &role).await.map_err(name_taken)?;
         let mut entry = self.entry("role.create", permit, &role, client);
-        entry.changes = changes(described(&role).map(|(name, new)| (name, Value::Null, new)));
+        entry.changes = made(described(&role));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(role)
@@ -237,7 +238,7 @@ impl Roles {
         let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
         tx.delete_role(permit, &role).await?;
         let mut entry = self.entry("role.delete", permit, &role, client);
-        entry.changes = changes(described(&role).map(|(name, old)| (name, old, Value::Null)));
+        entry.changes = gone(described(&role));
         tx.insert_audit(entry).await?;
         Ok(tx.commit().await?)
     }
@@ -263,9 +264,9 @@ impl Roles {
         if !tx.may_all_have_role(role.organization_id, &users).await? {
             return Err(users::not_found());
         }
-        tx.give_role(permit, id, &users, self.clock.now()).await.map_err(gone("user"))?;
+        let new = tx.give_role(permit, id, &users, self.clock.now()).await.map_err(unknown("user"))?;
         let mut entry = self.entry("role.give", permit, &role, client);
-        entry.detail = Some(json!({ "user_ids": users }));
+        entry.changes = made([("user_ids", ids_of(&new))]);
         self.commit_audited(tx, entry).await
     }
 
@@ -286,7 +287,7 @@ impl Roles {
             return Err(users::not_found());
         }
         let mut entry = self.entry("role.take", permit, &role, client);
-        entry.detail = Some(json!({ "user_ids": [user] }));
+        entry.changes = gone([("user_ids", json!([user]))]);
         self.commit_audited(tx, entry).await
     }
 
@@ -308,9 +309,9 @@ impl Roles {
         if !tx.may_role_open_all(role.organization_id, with_global, &forms).await? {
             return Err(Error::not_found("form"));
         }
-        tx.open_forms(permit, id, &forms, self.clock.now()).await.map_err(gone("form"))?;
+        let new = tx.open_forms(permit, id, &forms, self.clock.now()).await.map_err(unknown("form"))?;
         let mut entry = self.entry("role.open", permit, &role, client);
-        entry.detail = Some(json!({ "form_ids": forms }));
+        entry.changes = made([("form_ids", ids_of(&new))]);
         self.commit_audited(tx, entry).await
     }
 
@@ -331,7 +332,7 @@ impl Roles {
             return Err(Error::not_found("form"));
         }
         let mut entry = self.entry("role.close", permit, &role, client);
-        entry.detail = Some(json!({ "form_ids": [form] }));
+        entry.changes = gone([("form_ids", json!([form]))]);
         self.commit_audited(tx, entry).await
     }
 
@@ -384,6 +385,11 @@ fn described(role: &Role) -> [(&'static str, Value); 4] {
     ]
 }
 
+/// What the audit log shows of ids: those that are new, if any are.
+fn ids_of<T: Serialize>(ids: &BTreeSet<T>) -> Value {
+    if ids.is_empty() { Value::Null } else { json!(ids) }
+}
+
 fn not_found() -> Error {
     Error::not_found("role")
 }
@@ -398,7 +404,7 @@ fn name_taken(error: StoreError) -> Error {
 }
 
 /// What a role hangs on went away meanwhile.
-fn gone(what: &'static str) -> impl Fn(StoreError) -> Error {
+fn unknown(what: &'static str) -> impl Fn(StoreError) -> Error {
     move |error| match error {
         StoreError::Reference(_) => Error::not_found(what).with_source(error),
         other => other.into(),

@@ -169,7 +169,10 @@ async fn an_organization_sees_what_is_about_it_and_members_see_nothing() {
     assert_eq!(denied.len(), 2, "each refusal leaves a line");
     assert_eq!(denied[1]["action"], "access.denied");
     assert_eq!(denied[1]["actor_id"], json!(member_id));
-    assert_eq!(denied[1]["detail"], json!({"permission": "audit.read", "request": "GET /api/audit"}));
+    assert_eq!(
+        denied[1]["detail"],
+        json!({"permission": "audit.read", "reason": "permission_missing", "request": "GET /api/audit"})
+    );
 }
 
 /// Writes `count` lines, and gives their ids.

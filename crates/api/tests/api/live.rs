@@ -25,13 +25,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Live connections of one person.
 const MOST: usize = 64;
 
-struct Live(WebSocketStream<TcpStream>);
+pub(crate) struct Live(WebSocketStream<TcpStream>);
 
 /// Status and body of a connection that was not opened.
 type Refused = (u16, Value);
 
 impl Live {
-    async fn open(
+    pub(crate) async fn open(
         address: SocketAddr,
         path: &str,
         headers: &[(&'static str, &str)],
@@ -54,12 +54,12 @@ impl Live {
         }
     }
 
-    async fn send(&mut self, text: impl Into<String>) {
+    pub(crate) async fn send(&mut self, text: impl Into<String>) {
         self.0.send(Message::text(text.into())).await.expect("sent");
     }
 
     /// The next message, or the code of the end.
-    async fn hear(&mut self) -> Result<Value, u16> {
+    pub(crate) async fn hear(&mut self) -> Result<Value, u16> {
         loop {
             match timeout(PATIENCE, self.0.next()).await.expect("a message in time") {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect("JSON")),

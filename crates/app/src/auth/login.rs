@@ -102,7 +102,7 @@ impl Auth {
         if let Some(hash) = hash.filter(|hash| self.passwords.is_outdated(hash)) {
             self.renew_hash(&user, password, &hash).await;
         }
-        match self.second_factor(&user, device).await? {
+        match self.second_factor(&user, device, client).await? {
             Some(challenge) => Ok(SignIn::SecondFactor(challenge)),
             None => self.begin_session(user, rights, client).await.map(SignIn::Session),
         }

@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     audit::About,
-    auth::{Client, register::first_membership},
+    auth::{
+        Client,
+        register::{first_membership, written},
+    },
 };
 use bifrost_domain::{
     error::{Error, Result},
@@ -105,17 +108,21 @@ impl IdentityProviders {
         let name = person.name.as_deref().map(str::trim).filter(|name| {
             (1..=MAX_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control)
         });
+        let mut stub = None;
         let user = if let Some(existing) = tx.find_credentials(&email).await? {
-            let stub = existing.user;
-            if !tx.claim_stub(stub.id, name, now).await? {
+            let before = existing.user;
+            if !tx.claim_stub(before.id, name, now).await? {
                 return Err(Error::conflict(format!(
                     "an account with the address {email} exists; sign in to it, then link {} there",
                     provider.display_name
                 ))
                 .with_code("account_exists"));
             }
-            let name = stub.name.or_else(|| name.map(str::to_owned));
-            User { is_registered: true, is_verified: true, name, updated_at: now, ..stub }
+            let name = before.name.clone().or_else(|| name.map(str::to_owned));
+            let user =
+                User { is_registered: true, is_verified: true, name, updated_at: now, ..before.clone() };
+            stub = Some(before);
+            user
         } else {
             let home = tx.find_organization_by_domain(email.domain()).await?.ok_or_else(|| {
                 Error::forbidden(
@@ -139,6 +146,7 @@ impl IdentityProviders {
             user
         };
         let mut entry = self.auth.entry("user.register", Outcome::Success, Some(&user), client);
+        entry.changes = written(stub.as_ref(), &user);
         entry.detail = Some(json!({"provider": provider.name}));
         tx.insert_audit(entry).await?;
         self.link(tx, provider, person, &user, now, client).await?;

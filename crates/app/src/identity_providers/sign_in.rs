@@ -18,11 +18,12 @@ use bifrost_domain::{
     identity_provider::IdentityProvider,
     ids::SessionId,
     ports::provider_web::Form,
-    user::SessionState,
+    rights::Rights,
+    user::{SessionState, User},
 };
 use bifrost_storage::{
     Error as StoreError,
-    audit::Outcome,
+    audit::{Entry, Outcome},
     identity_providers::{OidcState, Sealed},
 };
 use chrono::Duration;
@@ -225,16 +226,7 @@ impl IdentityProviders {
             self.link_to(session, &provider, &person, client).await?;
             return Ok(Finished::Linked { provider: provider.name, redirect_to: state.redirect_to });
         }
-        let user = self.user_of(&provider, &person, client).await?;
-        let rights = match self.admitted(&user).await {
-            Ok(rights) => rights,
-            Err(error) => {
-                if error.kind == Kind::Unauthenticated {
-                    self.note_refusal(&provider, "not_active", client).await?;
-                }
-                return Err(error);
-            }
-        };
+        let (user, rights) = self.welcomed(&provider, &person, client).await?;
         let pair = self.auth.begin_session_through(user, rights, Some(&provider.name), client).await?;
         Ok(Finished::SignedIn { pair, redirect_to: state.redirect_to })
     }
@@ -371,6 +363,35 @@ impl IdentityProviders {
     ) -> Result<()> {
         let mut entry = self.auth.entry("session.begin", Outcome::Failure, None, client);
         entry.detail = Some(json!({"provider": provider.name, "reason": reason}));
+        self.write_refusal(entry).await
+    }
+
+    /// The user whom a person is and what he holds, if he may sign in; a refusal is noted.
+    pub(super) async fn welcomed(
+        &self,
+        provider: &IdentityProvider,
+        person: &Person,
+        client: &Client,
+    ) -> Result<(User, Rights)> {
+        let found = async {
+            let user = self.user_of(provider, person, client).await?;
+            let rights = self.admitted(&user).await?;
+            Ok::<_, Error>((user, rights))
+        };
+        let found = found.await;
+        if let Err(error) = &found
+            && matches!(error.kind, Kind::Unauthenticated | Kind::Forbidden | Kind::Conflict)
+        {
+            let mut entry = self.auth.entry("session.begin", Outcome::Failure, None, client);
+            entry.actor_email = person.email.as_ref().map(|email| email.to_lowercase());
+            entry.detail =
+                Some(json!({"provider": provider.name, "reason": error.code, "subject": person.subject}));
+            self.write_refusal(entry).await?;
+        }
+        found
+    }
+
+    async fn write_refusal(&self, entry: Entry) -> Result<()> {
         let tx = self.store.db().begin().await?;
         tx.insert_audit(entry).await?;
         Ok(tx.commit().await?)

@@ -170,7 +170,7 @@ async fn remove(
     me: SignedIn,
     OptionalJson(input): OptionalJson<ProofIn>,
 ) -> Result<Json<RemovedOut>> {
-    state.limits.mfa.check(client.ip).await?;
+    state.count(&state.limits.mfa, &client).await?;
     state.mfa.remove(&me.permit::<UseAccount>()?, &me.user, proof(input)?, &client).await?;
     Ok(Json(RemovedOut { success: true, message: "the second factor was removed" }))
 }
@@ -195,7 +195,7 @@ async fn regenerate(
     me: SignedIn,
     OptionalJson(input): OptionalJson<ProofIn>,
 ) -> Result<Response> {
-    state.limits.mfa.check(client.ip).await?;
+    state.count(&state.limits.mfa, &client).await?;
     let permit = me.permit::<UseAccount>()?;
     let recovery_codes = state.mfa.renew_recovery_codes(&permit, &me.user, proof(input)?, &client).await?;
     let mut response = Json(CodesOut { count: recovery_codes.len(), recovery_codes }).into_response();

@@ -148,7 +148,7 @@ async fn change_password(
     me: SignedIn,
     ValidJson(input): ValidJson<PasswordIn>,
 ) -> Result<Response> {
-    state.limits.login.check(client.ip).await?;
+    state.count(&state.limits.login, &client).await?;
     let permit = me.permit::<UseAccount>()?;
     let (current, new) = (input.current_password.into(), input.new_password.into());
     let pair = state.auth.change_password(&permit, &me.user, current, new, &client).await?;

@@ -1,7 +1,10 @@
 //! The own second factor, for who is signed in: what there is, removing it, new recovery codes, trusted devices.
 
 use super::{Mfa, codes, codes::Code, not_enrolled, wrong_code};
-use crate::auth::Client;
+use crate::{
+    audit::{changes, with_secret},
+    auth::Client,
+};
 use bifrost_domain::{
     error::{Error, Result},
     ids::TrustedDeviceId,
@@ -67,7 +70,9 @@ impl Mfa {
         if !tx.delete_factor(user.id, self.auth.clock.now()).await? {
             return Err(not_enrolled());
         }
-        tx.insert_audit(self.entry("mfa.remove", Outcome::Success, user, client)).await?;
+        let mut entry = self.entry("mfa.remove", Outcome::Success, user, client);
+        entry.changes = changes([("mfa_enabled", true.into(), false.into())]);
+        tx.insert_audit(entry).await?;
         Ok(tx.commit().await?)
     }
 
@@ -85,7 +90,9 @@ impl Mfa {
         let tx = self.proved(permit, user, proof, "mfa.recovery_codes", client).await?;
         let (codes, hashes) = codes::recovery_codes();
         tx.replace_recovery_codes(user.id, hashes, self.auth.clock.now()).await?;
-        tx.insert_audit(self.entry("mfa.recovery_codes", Outcome::Success, user, client)).await?;
+        let mut entry = self.entry("mfa.recovery_codes", Outcome::Success, user, client);
+        entry.changes = Some(with_secret(None, "recovery_codes", true));
+        tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(codes)
     }
@@ -99,7 +106,6 @@ impl Mfa {
         action: &'static str,
         client: &Client,
     ) -> Result<Tx> {
-        let now = self.auth.clock.now();
         match proof {
             Proof::Password(password) => {
                 self.auth.prove_password(permit.caller(), password, "password", client).await?;
@@ -111,7 +117,7 @@ impl Mfa {
             Proof::Code(code) => {
                 let code = Code::read(&code)?;
                 let tx = self.auth.store.db().begin().await?;
-                if self.use_code(&tx, user.id, &code, now).await?.is_none() {
+                if self.use_code(&tx, user, &code, client).await?.is_none() {
                     self.note_wrong(tx, user, action, client).await?;
                     return Err(wrong_code());
                 }
