@@ -226,6 +226,9 @@ async fn pages_have_no_holes() {
             Some(next) => token = next.to_owned(),
             None => break,
         }
+        // What is written while somebody reads is newer: it moves nothing that he has not read yet.
+        fill(&server, 7, |n| format!("later{n}@acme.example")).await;
+        assert_eq!(server.get(&query, &admin).await.json()["entries"].as_array().map(Vec::len), Some(10));
     }
     assert_eq!(seen, written);
 }

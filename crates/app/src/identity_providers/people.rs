@@ -1,4 +1,5 @@
-//! Which user a person of a provider is: one that is linked, else a new account where the rules allow it. And what his groups give him.
+//! Which user a person of a provider is: one that is linked, else a new account where the rules allow it. And what his groups give him. A
+//! refusal leaves a line in the audit log.
 
 use super::{
     IdentityProviders,
@@ -12,13 +13,17 @@ use crate::{
     },
 };
 use bifrost_domain::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     identity_provider::{ExternalIdentity, IdentityProvider, ProviderKind},
     ids::{OrganizationId, RoleId},
-    rights::{MembershipRole, MembershipSource},
+    rights::{MembershipRole, MembershipSource, Rights},
     user::{Email, User},
 };
-use bifrost_storage::{Tx, audit::Outcome, memberships::Membership};
+use bifrost_storage::{
+    Tx,
+    audit::{Entry, Outcome},
+    memberships::Membership,
+};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -57,6 +62,49 @@ impl Given {
 }
 
 impl IdentityProviders {
+    /// Notes that a sign-in failed before it was known whose it is.
+    pub(super) async fn note_refusal(
+        &self,
+        provider: &IdentityProvider,
+        reason: &str,
+        client: &Client,
+    ) -> Result<()> {
+        let mut entry = self.auth.entry("session.begin", Outcome::Failure, None, client);
+        entry.detail = Some(json!({"provider": provider.name, "reason": reason}));
+        self.write_refusal(entry).await
+    }
+
+    /// The user whom a person is and what he holds, if he may sign in; a refusal is noted.
+    pub(super) async fn welcomed(
+        &self,
+        provider: &IdentityProvider,
+        person: &Person,
+        client: &Client,
+    ) -> Result<(User, Rights)> {
+        let found = async {
+            let user = self.user_of(provider, person, client).await?;
+            let rights = self.admitted(&user).await?;
+            Ok::<_, Error>((user, rights))
+        };
+        let found = found.await;
+        if let Err(error) = &found
+            && matches!(error.kind, Kind::Unauthenticated | Kind::Forbidden | Kind::Conflict)
+        {
+            let mut entry = self.auth.entry("session.begin", Outcome::Failure, None, client);
+            entry.actor_email = person.email.as_ref().map(|email| email.to_lowercase());
+            entry.detail =
+                Some(json!({"provider": provider.name, "reason": error.code, "subject": person.subject}));
+            self.write_refusal(entry).await?;
+        }
+        found
+    }
+
+    async fn write_refusal(&self, entry: Entry) -> Result<()> {
+        let tx = self.store.db().begin().await?;
+        tx.insert_audit(entry).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// The user that a person is, an account made for him where the rules allow it, with what his groups give.
     pub(super) async fn user_of(
         &self,

@@ -18,12 +18,10 @@ use bifrost_domain::{
     identity_provider::IdentityProvider,
     ids::SessionId,
     ports::provider_web::Form,
-    rights::Rights,
-    user::{SessionState, User},
+    user::SessionState,
 };
 use bifrost_storage::{
     Error as StoreError,
-    audit::{Entry, Outcome},
     identity_providers::{OidcState, Sealed},
 };
 use chrono::Duration;
@@ -353,48 +351,6 @@ impl IdentityProviders {
     pub(super) fn redirect_uri(&self, provider: &IdentityProvider) -> String {
         let base = self.public_url.as_str().trim_end_matches('/');
         format!("{base}/auth/callback/{}", provider.name)
-    }
-
-    pub(super) async fn note_refusal(
-        &self,
-        provider: &IdentityProvider,
-        reason: &str,
-        client: &Client,
-    ) -> Result<()> {
-        let mut entry = self.auth.entry("session.begin", Outcome::Failure, None, client);
-        entry.detail = Some(json!({"provider": provider.name, "reason": reason}));
-        self.write_refusal(entry).await
-    }
-
-    /// The user whom a person is and what he holds, if he may sign in; a refusal is noted.
-    pub(super) async fn welcomed(
-        &self,
-        provider: &IdentityProvider,
-        person: &Person,
-        client: &Client,
-    ) -> Result<(User, Rights)> {
-        let found = async {
-            let user = self.user_of(provider, person, client).await?;
-            let rights = self.admitted(&user).await?;
-            Ok::<_, Error>((user, rights))
-        };
-        let found = found.await;
-        if let Err(error) = &found
-            && matches!(error.kind, Kind::Unauthenticated | Kind::Forbidden | Kind::Conflict)
-        {
-            let mut entry = self.auth.entry("session.begin", Outcome::Failure, None, client);
-            entry.actor_email = person.email.as_ref().map(|email| email.to_lowercase());
-            entry.detail =
-                Some(json!({"provider": provider.name, "reason": error.code, "subject": person.subject}));
-            self.write_refusal(entry).await?;
-        }
-        found
-    }
-
-    async fn write_refusal(&self, entry: Entry) -> Result<()> {
-        let tx = self.store.db().begin().await?;
-        tx.insert_audit(entry).await?;
-        Ok(tx.commit().await?)
     }
 }
 

@@ -3,7 +3,8 @@
 use super::{
     Scene, Someone,
     directory::{ANN, ANNS_PASSWORD},
-    walk::{ADMIN, ADMIN_PASSWORD, ANY, Ask, Expected, Walk, line},
+    expected::{ANY, Expected, line},
+    walk::{ADMIN, ADMIN_PASSWORD, Ask, Walk},
 };
 use crate::{
     account::{code, file_form, png, session},

@@ -2,7 +2,8 @@
 
 use super::{
     Scene, Someone,
-    walk::{ADMIN, ANY, Ask, Walk, gone, line, made},
+    expected::{ANY, gone, line, made},
+    walk::{ADMIN, Ask, Walk},
 };
 use crate::support::Reply;
 use bifrost_test_support::lines;

@@ -3,7 +3,8 @@
 use super::{
     Scene,
     directory::{ANN, id},
-    walk::{ADMIN, ANY, Ask, Walk, gone, line, made},
+    expected::{ANY, gone, line, made},
+    walk::{ADMIN, Ask, Walk},
 };
 use bifrost_app::auth::SYSTEM_EMAIL;
 use serde_json::json;

@@ -3,6 +3,7 @@
 
 mod account;
 mod directory;
+mod expected;
 mod export;
 mod identities;
 mod machines;
@@ -10,7 +11,8 @@ mod platform;
 mod refusals;
 mod walk;
 
-use walk::{ADMIN, ADMIN_PASSWORD, Walk, line};
+use expected::line;
+use walk::{ADMIN, ADMIN_PASSWORD, Walk};
 
 /// Somebody who is signed in.
 #[derive(Clone)]

@@ -2,7 +2,8 @@
 
 use super::{
     Scene,
-    walk::{ADMIN, ANY, Ask, Walk, line},
+    expected::{ANY, line},
+    walk::{ADMIN, Ask, Walk},
 };
 use crate::account::{file_form, png};
 use bifrost_domain::{

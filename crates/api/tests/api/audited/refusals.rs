@@ -2,7 +2,8 @@
 
 use super::{
     directory::{ANN, ANNS_PASSWORD, id},
-    walk::{ADMIN, ADMIN_PASSWORD, Ask, Expected, Walk, line},
+    expected::{Expected, line},
+    walk::{ADMIN, ADMIN_PASSWORD, Ask, Walk},
 };
 use crate::{
     live::Live,

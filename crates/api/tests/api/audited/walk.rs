@@ -1,5 +1,6 @@
 //! A walk over the API: each request leaves exactly the lines that are expected of it, and none of them shows a secret.
 
+use super::expected::Expected;
 use crate::support::{Reply, Server, auditor, tokens};
 use axum::{
     body::{Body, Bytes},
@@ -11,8 +12,6 @@ use bifrost_storage::audit::Line;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Stands for any value that is there, in what is expected.
-pub(super) const ANY: &str = "*";
 /// The platform's administrator.
 pub(super) const ADMIN: &str = "admin@localhost";
 /// One that stands in no other text.
@@ -41,114 +40,6 @@ const SECRET_FIELDS: &[&str] = &[
     "ticket",
     "authorization_url",
 ];
-
-/// A line that is expected.
-#[derive(Debug, Clone)]
-pub(super) struct Expected {
-    action: &'static str,
-    outcome: &'static str,
-    actor: Option<String>,
-    organization: Option<String>,
-    target: Option<String>,
-    application: Option<String>,
-    on_behalf_of: Option<String>,
-    changes: Value,
-    detail: Value,
-}
-
-/// A line of somebody (his address) about something.
-pub(super) fn line(action: &'static str, actor: &str, target: &str) -> Expected {
-    Expected {
-        action,
-        outcome: "success",
-        actor: Some(actor.to_owned()).filter(|actor| !actor.is_empty()),
-        organization: None,
-        target: Some(target.to_owned()).filter(|target| !target.is_empty()),
-        application: None,
-        on_behalf_of: None,
-        changes: Value::Null,
-        detail: Value::Null,
-    }
-}
-
-impl Expected {
-    /// Whose object it is about.
-    pub(super) fn of(self, organization: &str) -> Self {
-        Self { organization: Some(organization.to_owned()), ..self }
-    }
-
-    pub(super) fn failed(self) -> Self {
-        Self { outcome: "failure", ..self }
-    }
-
-    pub(super) fn denied(self) -> Self {
-        Self { outcome: "denied", ..self }
-    }
-
-    pub(super) fn through(self, application: &str, on_behalf_of: Option<&str>) -> Self {
-        Self {
-            application: Some(application.to_owned()),
-            on_behalf_of: on_behalf_of.map(str::to_owned),
-            ..self
-        }
-    }
-
-    pub(super) fn changes(self, changes: Value) -> Self {
-        Self { changes, ..self }
-    }
-
-    pub(super) fn detail(self, detail: Value) -> Self {
-        Self { detail, ..self }
-    }
-
-    fn check(&self, found: &Line, name: &str) {
-        let shown = format!("{name}: {found:#?}\nexpected {self:#?}");
-        assert_eq!(found.action, self.action, "{shown}");
-        assert_eq!(Some(found.resource_type.as_str()), self.action.split('.').next(), "{shown}");
-        assert_eq!(found.outcome, self.outcome, "{shown}");
-        assert_eq!(found.actor_email, self.actor, "{shown}");
-        // Whoever is known by his address is known by his id and name as well, unless the line is about who he says to be.
-        let is_known = found.outcome == "success" || found.actor_id.is_some();
-        assert!(!is_known || (found.actor_id.is_some() && found.actor_name.is_some()), "{shown}");
-        assert_eq!(found.organization_id.map(|id| id.to_string()), self.organization, "{shown}");
-        let is_any = self.target.as_deref() == Some(ANY) && found.resource_id.is_some();
-        assert!(is_any || found.resource_id == self.target, "{shown}");
-        assert_eq!(found.application_id.map(|id| id.to_string()), self.application, "{shown}");
-        assert_eq!(found.on_behalf_of.map(|id| id.to_string()), self.on_behalf_of, "{shown}");
-        assert_eq!(found.ip_address.as_deref(), Some("127.0.0.1"), "{shown}");
-        let (changes, detail) = (found.changes.clone(), found.detail.clone());
-        assert!(fits(&self.changes, &changes.unwrap_or_default()), "the changes of {shown}");
-        assert!(fits(&self.detail, &detail.unwrap_or_default()), "the detail of {shown}");
-    }
-}
-
-/// The changes of a thing that was made.
-pub(super) fn made(fields: Value) -> Value {
-    sided(fields, "new", "old")
-}
-
-/// The changes of a thing that is gone.
-pub(super) fn gone(fields: Value) -> Value {
-    sided(fields, "old", "new")
-}
-
-fn sided(fields: Value, there: &str, not: &str) -> Value {
-    let Value::Object(fields) = fields else { panic!("no object: {fields}") };
-    fields.into_iter().map(|(name, value)| (name, json!({there: value, not: null}))).collect()
-}
-
-fn fits(expected: &Value, found: &Value) -> bool {
-    match (expected, found) {
-        (Value::String(any), found) if any == ANY => !found.is_null(),
-        (Value::Object(expected), Value::Object(found)) => {
-            expected.len() == found.len()
-                && expected
-                    .iter()
-                    .all(|(name, value)| found.get(name).is_some_and(|found| fits(value, found)))
-        }
-        _ => expected == found,
-    }
-}
 
 /// What is asked.
 pub(super) struct Ask<'a> {
@@ -381,18 +272,6 @@ impl Walk {
     /// No line shows what was secret, and nothing that the document has was left out.
     pub(super) async fn end(self) -> (Server, Vec<Line>) {
         assert_eq!(self.open, None, "its lines are not looked at");
-        let lines = self.log().await;
-        assert!(self.secrets.len() > 50, "{} secrets: are they looked for?", self.secrets.len());
-        for line in &lines {
-            let shown = format!("{line:?}");
-            let words: BTreeSet<&str> = shown.split(|letter: char| !letter.is_alphanumeric()).collect();
-            for secret in &self.secrets {
-                // A short one may be in an id by chance, but no word of its own.
-                let is_shown =
-                    if secret.len() < 12 { words.contains(secret.as_str()) } else { shown.contains(secret) };
-                assert!(!is_shown, "a secret ({secret}) is shown by {shown}");
-            }
-        }
         let document = bifrost_api::openapi();
         let changing = access::operations(&document).filter(|(method, ..)| *method != "GET");
         let changing: BTreeSet<String> =
@@ -402,6 +281,64 @@ impl Walk {
             forgotten.is_empty(),
             "nobody looked for the audit lines of {forgotten:#?}: ask each in `audited/`, and say what it leaves"
         );
+        assert!(self.secrets.len() > 50, "{} secrets: are they looked for?", self.secrets.len());
+        let lines = self.log().await;
+        self.look_for_secrets(&lines);
         (self.server, lines)
+    }
+
+    fn look_for_secrets(&self, lines: &[Line]) {
+        for line in lines {
+            let shown = format!("{line:?}");
+            let words: BTreeSet<&str> = shown.split(|letter: char| !letter.is_alphanumeric()).collect();
+            for secret in &self.secrets {
+                // A short one may be in an id by chance, but no word of its own.
+                let is_shown =
+                    if secret.len() < 12 { words.contains(secret.as_str()) } else { shown.contains(secret) };
+                assert!(!is_shown, "a secret ({secret}) is shown by {shown}");
+            }
+        }
+    }
+}
+
+/// The walk notices what it is there for.
+mod notices {
+    use super::*;
+    use crate::audited::expected::line;
+
+    async fn renamed(name: &str) -> Walk {
+        let mut walk = Walk::start().await;
+        let (by, _) = walk.sign_in(ADMIN, ADMIN_PASSWORD).await;
+        let id = walk.me(&by).await;
+        walk.left([line("session.begin", ADMIN, &id)]).await;
+        walk.ask(Ask::to("PATCH /api/profile").by(&by).json(&json!({ "name": name }))).await;
+        walk
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "nobody looked for the audit lines of")]
+    async fn an_operation_that_nobody_asked() {
+        Walk::start().await.end().await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "1 lines, 0 expected")]
+    async fn a_line_that_nobody_expected() {
+        renamed("Ann").await.left([]).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "the changes of")]
+    async fn a_change_that_is_not_shown() {
+        let mut walk = renamed("Ann").await;
+        let id = walk.log().await[0].resource_id.clone().expect("somebody");
+        walk.left([line("account.update", ADMIN, &id)]).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "is shown by")]
+    async fn a_secret_that_is_shown() {
+        let walk = renamed(ADMIN_PASSWORD).await;
+        walk.look_for_secrets(&walk.log().await);
     }
 }
