@@ -26,7 +26,7 @@ use bifrost_storage::{
 };
 use chrono::Duration;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// A sign-in that was begun has to be finished within so long.
