@@ -8,19 +8,20 @@
 
 use crate::{
     answers,
-    extract::{ClientInfo, SignedIn},
+    extract::{Asked, SignedIn},
     idempotency,
     problem::Problem,
     state::ApiState,
 };
 use axum::{
-    extract::{FromRequestParts, Request},
+    extract::Request,
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
 };
+use bifrost_app::auth::Known;
 use bifrost_domain::{
     error::Error,
-    policy::{Action, Caller, Rule, actions, authorize},
+    policy::{Action, Rule, actions, authorize},
 };
 use http::{Method, StatusCode};
 use std::fmt::Write;
@@ -87,14 +88,15 @@ async fn enforce<A: Action>(request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let signed_in = match SignedIn::identify(&mut parts, &state).await {
         Ok(signed_in) => signed_in,
-        Err(problem) => return problem.into_response(),
+        Err(refusal) => return refusal.noted(&state).into_response(),
     };
-    let asked = format!("{} {}", parts.method, parts.uri.path());
-    let Ok(ClientInfo(client)) = ClientInfo::from_request_parts(&mut parts, &state).await;
-    let note = |caller: &Caller| state.auth.note_denial(caller, A::PERMISSION, &asked, &client);
+    // What is written when he is refused, here or by the command behind it.
+    let asked = Asked::of(&mut parts, &state).await;
+    let by = Known::from(&signed_in.caller);
     if let Err(error) = authorize::<A>(&signed_in.caller) {
-        note(&signed_in.caller);
-        return Problem::from(error).into_response();
+        let problem = Problem::from(error);
+        asked.note(&state, by, A::PERMISSION, problem.code());
+        return problem.into_response();
     }
     let key = match idempotency::key_of(&parts.method, parts.uri.path(), &parts.headers) {
         Ok(key) => key,
@@ -109,7 +111,8 @@ async fn enforce<A: Action>(request: Request, next: Next) -> Response {
     };
     // What the command behind it refused, for the same log.
     if response.status() == StatusCode::FORBIDDEN {
-        note(&caller);
+        let reason = response.extensions().get().map_or("forbidden", Problem::code);
+        asked.note(&state, by, A::PERMISSION, reason);
     }
     response
 }

@@ -87,6 +87,12 @@ impl Problem {
         StatusCode::from_u16(self.out.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// The stable word for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.out.code
+    }
+
     /// Adds a stable word for programs.
     #[must_use]
     pub fn with_code(mut self, code: &'static str) -> Self {

@@ -1,15 +1,20 @@
 //! How often something may be tried: a bucket per address, account, person or application, behind the port
 //! ([`Limiter`](bifrost_domain::ports::limits::Limiter)).
 //!
-//! How to add one: a name in [`Limit`](crate::metrics::Limit), a field in `state::Limits` with its allowance, a `check` at the top of the
-//! handler. What counts failures alone is checked before the work, too, and given back after a success: many tries at once are as few as
+//! How to add one: a name in [`Limit`](crate::metrics::Limit), a field in `state::Limits` with its allowance, `ApiState::count` at the top
+//! of the handler: it also tells the audit log who was over it. What counts failures alone is checked before the work, too, and given back after a success: many tries at once are as few as
 //! one after the other.
 
-use crate::metrics::{self, Limit};
+use crate::{
+    metrics::{self, Limit},
+    state::ApiState,
+};
+use bifrost_app::auth::{Client, Known};
 use bifrost_domain::{
     error::{Error, Kind, Result},
     ids::{ApplicationId, UserId},
     ports::limits::{Allowance, Limiter, Verdict},
+    user::User,
 };
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -50,13 +55,13 @@ impl RateLimit {
     }
 
     /// Counts a try from an address.
-    pub(crate) async fn check(&self, ip: Option<IpAddr>) -> Result<()> {
+    async fn check(&self, ip: Option<IpAddr>) -> Result<()> {
         let ip = ip.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), network);
         self.take(&self.key(&ip.to_string()), self.allowance).await
     }
 
     /// Counts a try on an account, whether it exists or not.
-    pub(crate) async fn check_account(&self, account: &str) -> Result<()> {
+    async fn check_account(&self, account: &str) -> Result<()> {
         self.take(&self.key(&canonical(account)), self.allowance).await
     }
 
@@ -82,22 +87,6 @@ impl RateLimit {
         }
     }
 
-    /// Tries something on an account; only a try that `is_failure` says failed counts. It is counted before, so that whether the account
-    /// exists makes no difference, and many tries at once are as few as one after the other.
-    pub(crate) async fn failing<T>(
-        &self,
-        account: &str,
-        attempt: impl Future<Output = Result<T>>,
-        is_failure: impl FnOnce(&Error) -> bool,
-    ) -> Result<T> {
-        self.check_account(account).await?;
-        let outcome = attempt.await;
-        if !outcome.as_ref().is_err_and(is_failure) {
-            self.forgive_account(account).await;
-        }
-        outcome
-    }
-
     fn key(&self, who: &str) -> String {
         format!("{}:{who}", self.limit.as_str())
     }
@@ -111,6 +100,52 @@ impl RateLimit {
             Kind::TooMany { retry_after_seconds },
             format!("too many requests; try again in {retry_after_seconds} s"),
         ))
+    }
+}
+
+impl ApiState {
+    /// Counts a try from the client's address.
+    pub(crate) async fn count(&self, limit: &RateLimit, client: &Client) -> Result<()> {
+        self.count_for(limit, Known::default(), client).await
+    }
+
+    /// Counts a sign-in, from the client's address and on the account that was typed, whether it exists or not.
+    pub(crate) async fn count_sign_in(&self, account: &str, client: &Client) -> Result<()> {
+        let typed = Known { email: Some(canonical(account)), ..Known::default() };
+        self.count_for(&self.limits.login, typed.clone(), client).await?;
+        self.count_account(account, typed, client).await
+    }
+
+    /// Tries something on the own account; only a try that `is_failure` says failed counts. It is counted before, so that many tries at once
+    /// are as few as one after the other.
+    pub(crate) async fn failing<T>(
+        &self,
+        user: &User,
+        client: &Client,
+        attempt: impl Future<Output = Result<T>>,
+        is_failure: impl FnOnce(&Error) -> bool,
+    ) -> Result<T> {
+        self.count_account(&user.email, user.into(), client).await?;
+        let outcome = attempt.await;
+        if !outcome.as_ref().is_err_and(is_failure) {
+            self.limits.account.forgive_account(&user.email).await;
+        }
+        outcome
+    }
+
+    async fn count_account(&self, account: &str, known: Known, client: &Client) -> Result<()> {
+        let limit = &self.limits.account;
+        limit.check_account(account).await.inspect_err(|_| {
+            let who: String = canonical(account).chars().take(254).collect();
+            self.auth.note_limited(limit.limit.as_str(), &who, known, client);
+        })
+    }
+
+    async fn count_for(&self, limit: &RateLimit, known: Known, client: &Client) -> Result<()> {
+        limit.check(client.ip).await.inspect_err(|_| {
+            let from = client.ip.map(network).map(|ip| ip.to_string()).unwrap_or_default();
+            self.auth.note_limited(limit.limit.as_str(), &from, known, client);
+        })
     }
 }
 

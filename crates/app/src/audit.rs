@@ -1,7 +1,8 @@
 //! Lines of the audit log: every change has a name on it, and they are written in the transaction of the change.
 //!
 //! How to add one: `self.scribe.line("thing.verb", caller, client)` in the command, what it is about with `about`, what changed with
-//! [`changes`], and `tx.insert_audit(…)` before the commit. Secrets are shown as [`MASK`] on both sides.
+//! [`changes`] ([`made`], [`gone`]), and `tx.insert_audit(…)` before the commit. Secrets are shown as [`MASK`] on both sides. Then its
+//! request and its line go into the walk of `api/tests/api/audited`, which fails without them.
 
 use crate::auth::Client;
 use bifrost_domain::{
@@ -100,6 +101,26 @@ pub fn changes<'a>(fields: impl IntoIterator<Item = (&'a str, Value, Value)>) ->
     (!differing.is_empty()).then_some(Value::Object(differing))
 }
 
+/// The fields of what was made: none was anything before.
+#[must_use]
+pub fn made<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Option<Value> {
+    changes(fields.into_iter().map(|(name, new)| (name, Value::Null, new)))
+}
+
+/// The fields of what is gone.
+#[must_use]
+pub fn gone<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Option<Value> {
+    changes(fields.into_iter().map(|(name, old)| (name, old, Value::Null)))
+}
+
+/// Adds that a secret was set, in place of one if there was one: neither is shown.
+#[must_use]
+pub fn with_secret(changes: Option<Value>, name: &str, had: bool) -> Value {
+    let mut changes = changes.unwrap_or_else(|| json!({}));
+    changes[name] = json!({"old": had.then_some(MASK), "new": MASK});
+    changes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +130,21 @@ mod tests {
         let found = changes([("name", json!("a"), json!("b")), ("is_active", json!(true), json!(true))]);
         assert_eq!(found, Some(json!({"name": {"old": "a", "new": "b"}})));
         assert_eq!(changes([("name", json!(1), json!(1))]), None);
+    }
+
+    #[test]
+    fn what_is_made_and_what_is_gone_is_shown_on_one_side() {
+        let fields = || [("name", json!("a")), ("domain", json!(null))];
+        assert_eq!(made(fields()), Some(json!({"name": {"old": null, "new": "a"}})));
+        assert_eq!(gone(fields()), Some(json!({"name": {"old": "a", "new": null}})));
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let set = with_secret(None, "password", false);
+        assert_eq!(set, json!({"password": {"old": null, "new": MASK}}));
+        let set = with_secret(changes([("name", json!("a"), json!("b"))]), "password", true);
+        assert_eq!(set["password"], json!({"old": MASK, "new": MASK}));
+        assert_eq!(set["name"], json!({"old": "a", "new": "b"}));
     }
 }

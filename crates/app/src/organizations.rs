@@ -1,7 +1,7 @@
 //! Organizations: made, changed and deleted by platform admins.
 
 use crate::{
-    audit::{About, Scribe, changes},
+    audit::{About, Scribe, changes, gone, made},
     auth::Client,
     pages::{cut, one_more},
 };
@@ -127,7 +127,7 @@ impl Organizations {
         tx.insert_organization(permit, organization.clone()).await.map_err(domain_taken)?;
         tx.inherit(now).await?;
         let mut entry = self.entry("organization.create", organization.id, caller, client);
-        entry.changes = changes(described(&organization).map(|(name, new)| (name, Value::Null, new)));
+        entry.changes = made(described(&organization));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(organization)
@@ -200,12 +200,15 @@ impl Organizations {
         let tx = self.store.db().begin().await?;
         // What begins to stand below it meanwhile waits, and is refused.
         tx.lock_tree().await?;
+        let before = tx.find_organization(id).await?.ok_or_else(not_found)?;
         match tx.delete_organization(permit, id).await? {
             Deletion::Done => {}
             Deletion::Unknown => return Err(not_found()),
             Deletion::InUse(what) => return Err(in_use(&what.join(", "))),
         }
-        tx.insert_audit(self.entry("organization.delete", id, caller, client)).await?;
+        let mut entry = self.entry("organization.delete", id, caller, client);
+        entry.changes = gone(described(&before));
+        tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -12,7 +12,6 @@ const EXCEPT: &[(&str, &str, &str)] = &[
     ("auth/login.rs", "renew_hash", "the same password under newer parameters"),
     ("auth/login.rs", "begin_session", "`open_session` writes the line"),
     ("auth/device.rs", "poll_device", "a question; the session that begins writes the line"),
-    ("auth/mfa/challenge.rs", "second_factor", "a question; whoever answers it writes the line"),
     ("auth/mfa/manage.rs", "proved", "hands the transaction to those who write the line"),
     ("auth/mfa/manage.rs", "proved_by_code", "as `proved`"),
     ("identity_providers/people.rs", "user_of", "`welcome`, `link` and `apply_groups` write the lines"),

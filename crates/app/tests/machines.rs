@@ -299,9 +299,12 @@ async fn the_log_names_the_application_and_the_person(db: TestDatabase) {
         assert_eq!(world.count(&sql).await, 1, "{action}");
     }
     let text = key.expose_secret();
-    let shown = "SELECT count(*) AS n FROM audit_logs WHERE detail IS NOT NULL AND CAST(detail AS text) LIKE";
-    assert_eq!(world.count(&format!("{shown} '%{}%'", &text[..13])).await, 1, "the prefix is told");
-    assert_eq!(world.count(&format!("{shown} '%{}%'", &text[13..])).await, 0, "the rest is not");
+    for (column, prefixes) in [("changes", 1), ("detail", 0)] {
+        let shown = format!("SELECT count(*) AS n FROM audit_logs WHERE CAST({column} AS text) LIKE");
+        let count = async |part: &str| world.count(&format!("{shown} '%{part}%'")).await;
+        assert_eq!(count(&text[..13]).await, prefixes, "the prefix is told once");
+        assert_eq!(count(&text[13..]).await, 0, "the rest is not");
+    }
 }
 
 async fn an_application_has_ten_keys_at_most_however_many_ask(db: TestDatabase) {

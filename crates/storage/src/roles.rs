@@ -3,6 +3,7 @@
 use crate::{
     Error, Reader, Tx, dialect,
     entities::roles,
+    machines::rows,
     memberships::permissions_of,
     users::admin::{list_of, of_organizations, roles_reached},
 };
@@ -261,7 +262,7 @@ impl Tx {
         Ok(usize::try_from(found) == Ok(expected))
     }
 
-    /// Gives a role to people who do not have it yet; tells to how many.
+    /// Gives a role to people who do not have it yet; tells to whom.
     ///
     /// # Errors
     /// Reference when the role or somebody is gone.
@@ -271,11 +272,13 @@ impl Tx {
         role: RoleId,
         users: &BTreeSet<UserId>,
         now: DateTime<Utc>,
-    ) -> Result<u64, Error> {
-        self.hang("user_roles (user_id", permit, role, users.iter().map(|id| id.as_uuid()), now).await
+    ) -> Result<BTreeSet<UserId>, Error> {
+        let ids = users.iter().map(|id| id.as_uuid());
+        let new = self.hang(("user_roles", "user_id"), permit, role, ids, now).await?;
+        Ok(new.into_iter().map(UserId::from_uuid).collect())
     }
 
-    /// Has a role open forms that it does not open yet; tells how many.
+    /// Has a role open forms that it does not open yet; tells which.
     ///
     /// # Errors
     /// Reference when the role or a form is gone.
@@ -285,31 +288,34 @@ impl Tx {
         role: RoleId,
         forms: &BTreeSet<FormId>,
         now: DateTime<Utc>,
-    ) -> Result<u64, Error> {
-        self.hang("form_roles (form_id", permit, role, forms.iter().map(|id| id.as_uuid()), now).await
+    ) -> Result<BTreeSet<FormId>, Error> {
+        let ids = forms.iter().map(|id| id.as_uuid());
+        let new = self.hang(("form_roles", "form_id"), permit, role, ids, now).await?;
+        Ok(new.into_iter().map(FormId::from_uuid).collect())
     }
 
     async fn hang(
         &self,
-        what: &str,
+        (table, column): (&'static str, &'static str),
         permit: &Permit<WriteRoles>,
         role: RoleId,
         ids: impl Iterator<Item = Uuid>,
         now: DateTime<Utc>,
-    ) -> Result<u64, Error> {
+    ) -> Result<Vec<Uuid>, Error> {
         let mut values: Vec<Bind> =
             vec![role.as_uuid().into(), permit.user_id().as_uuid().into(), now.into()];
-        let rows: Vec<String> = ids
+        let new: Vec<String> = ids
             .map(|id| {
                 values.push(id.into());
                 format!("(${}, $1, $2, $3)", values.len())
             })
             .collect();
         let sql = format!(
-            "INSERT INTO {what}, role_id, assigned_by, assigned_at) VALUES {} ON CONFLICT DO NOTHING",
-            rows.join(", ")
+            "INSERT INTO {table} ({column}, role_id, assigned_by, assigned_at) VALUES {} \
+             ON CONFLICT DO NOTHING RETURNING {column}",
+            new.join(", ")
         );
-        dialect::execute_in(&self.inner, &sql, values).await
+        rows(&self.inner, &sql, values).await?.iter().map(|row| dialect::get(row, table, column)).collect()
     }
 
     /// Closes a form to a role; tells whether the role opened it.

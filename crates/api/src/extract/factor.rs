@@ -1,6 +1,6 @@
 //! Who sets up a second factor: somebody signed in himself (no key), or somebody whose sign-in waits for it and who shows the token of the challenge.
 
-use super::SignedIn;
+use super::{SignedIn, refusal::Refusal};
 use crate::{problem::Problem, state::ApiState};
 use axum::{
     extract::FromRequestParts,
@@ -18,7 +18,7 @@ pub(crate) enum FactorCaller {
     /// A session.
     SignedIn(Box<SignedIn>),
     /// Neither; the answer unless the body has a token.
-    Nobody(Box<Problem>),
+    Nobody(Box<Refusal>),
 }
 
 impl FactorCaller {
@@ -30,7 +30,7 @@ impl FactorCaller {
         match self {
             Self::Waiting(subject) => Ok(*subject),
             Self::SignedIn(me) => Ok(state.mfa.signed_in(me.user, me.caller.session_id).await?),
-            Self::Nobody(problem) => Err(*problem),
+            Self::Nobody(refusal) => Err(refusal.noted(state)),
         }
     }
 }
@@ -48,9 +48,9 @@ impl FromRequestParts<ApiState> for FactorCaller {
         }
         // A key, of an API client or of a person, is never the person himself.
         let me = SignedIn::identify(parts, state).await;
-        Ok(match me.and_then(|me| me.permit::<ShowFactor>().map(|_| me)) {
+        Ok(match me.and_then(|me| Ok(me.permit::<ShowFactor>().map(|_| me)?)) {
             Ok(me) => Self::SignedIn(Box::new(me)),
-            Err(problem) => Self::Nobody(Box::new(problem)),
+            Err(refusal) => Self::Nobody(Box::new(refusal)),
         })
     }
 }

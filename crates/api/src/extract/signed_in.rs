@@ -1,13 +1,13 @@
 //! Who calls, and in which organization.
 
-use super::{bypass, client::peer};
+use super::{bypass, client::peer, refusal::Refusal};
 use crate::{problem::Problem, state::ApiState};
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
 };
 use axum_extra::extract::{CookieJar, cookie::Cookie};
-use bifrost_app::{identity_providers::Identified, machines::Machines};
+use bifrost_app::{auth::Known, identity_providers::Identified, machines::Machines};
 use bifrost_domain::{
     error::{Error, Result},
     ids::{OrganizationId, SessionId, UserId},
@@ -139,15 +139,28 @@ impl SignedIn {
     ///
     /// # Errors
     /// 401 without a valid token, 403 when the cookie's CSRF token is missing or the organization is another one's, 400 when the
-    /// organization's header makes no sense.
-    pub(crate) async fn identify(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+    /// organization's header makes no sense. Whoever answers with it says so to the audit log ([`Refusal::noted`]).
+    pub(crate) async fn identify(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        let mut known = None;
+        match Self::find(parts, state, &mut known).await {
+            Ok(found) => Ok(found),
+            Err(problem) => {
+                let organization = requested_organization(&parts.headers).ok().flatten();
+                let person = asserted_user(&parts.headers).ok().flatten();
+                let named = [
+                    ("organization_id", organization.map(|id| id.to_string())),
+                    ("on_behalf_of", person.map(|id| id.to_string())),
+                ];
+                Err(Refusal::new(problem, known, named, parts, state).await)
+            }
+        }
+    }
+
+    /// `known`: who it is that is refused, when that is known.
+    async fn find(parts: &Parts, state: &ApiState, known: &mut Option<Known>) -> Result<Self, Problem> {
         let cookies = CookieJar::from_headers(&parts.headers);
         let asserted = asserted_user(&parts.headers)?;
         let shown = shown(&parts.headers, &cookies)?;
-        if asserted.is_some() && !matches!(shown, Shown::Key(_)) {
-            let refused = Error::forbidden("only applications act for others");
-            return Err(refused.with_code("assertion_not_allowed").into());
-        }
         let identified = match shown {
             Shown::Key(key) => {
                 let identified = state.machines.identify(&key).await?;
@@ -155,26 +168,39 @@ impl SignedIn {
                     state.limits.application.check_application(application, per_minute).await?;
                 }
                 let requested = requested_organization(&parts.headers)?;
-                let acting = state.machines.act(&identified, requested, asserted).await?;
-                let Acting { caller, user, rights } = acting;
-                return Ok(Self { caller, user, rights, session: None });
+                return match state.machines.act(&identified, requested, asserted).await {
+                    Ok(Acting { caller, user, rights }) => Ok(Self { caller, user, rights, session: None }),
+                    Err(error) => {
+                        *known = Some(state.machines.known(&identified).await?);
+                        Err(error.into())
+                    }
+                };
             }
             Shown::Bearer(token) => Some(state.providers.authenticate(&token).await?),
             Shown::Cookie(token) => {
                 let session = state.auth.authenticate_bearer(&token).await?;
-                check_csrf(parts, state, session.session_id)?;
+                check_csrf(parts, state, session.session_id)
+                    .inspect_err(|_| *known = Some(Known::from(&session.user)))?;
                 Some(Identified::Session(session))
             }
             Shown::Nothing => None,
         };
+        if asserted.is_some() {
+            *known = identified.as_ref().map(|identified| Known::from(identified.user()));
+            let refused = Error::forbidden("only applications act for others");
+            return Err(refused.with_code("assertion_not_allowed").into());
+        }
         let requested = requested_organization(&parts.headers)?;
+        let mut refuse = |user: &User| *known = Some(Known::from(user));
         let (user, rights, caller, session) = match identified {
             Some(Identified::Session(session)) => {
-                let caller = Caller::of_session(&session, requested)?;
+                let caller =
+                    Caller::of_session(&session, requested).inspect_err(|_| refuse(&session.user))?;
                 (session.user.clone(), Arc::clone(&session.rights), caller, Some(session))
             }
             Some(Identified::Person { user, rights, owes_factor }) => {
-                let mut caller = Caller::of_user(&user, &rights, requested, None)?;
+                let mut caller =
+                    Caller::of_user(&user, &rights, requested, None).inspect_err(|_| refuse(&user))?;
                 caller.owes_factor = owes_factor;
                 (user, rights, caller, None)
             }
@@ -189,7 +215,8 @@ impl SignedIn {
                     return Err(Error::unauthenticated("sign in first: `POST /auth/login`").into());
                 }
                 let (user, rights) = state.auth.dev_user().await?;
-                let caller = Caller::of_user(&user, &rights, requested, None)?;
+                let caller =
+                    Caller::of_user(&user, &rights, requested, None).inspect_err(|_| refuse(&user))?;
                 (user, rights, caller, None)
             }
         };

@@ -16,9 +16,9 @@ pub use stream::Hangup;
 
 use crate::{
     access::{allowed, live},
-    extract::{Json, Path, Query, SignedIn},
+    extract::{Asked, ClientInfo, Json, Path, Query, SignedIn},
     metrics::Transport,
-    problem::{ProblemOut, Result},
+    problem::{Problem, ProblemOut, Result},
     state::{AllowedOrigins, ApiState},
 };
 use axum::{
@@ -26,13 +26,14 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
     response::Response,
 };
-use bifrost_app::auth::TICKET_SECONDS;
+use bifrost_app::auth::{Client, Denial, Known, TICKET_SECONDS};
 use bifrost_domain::{
-    error::Error,
-    policy::{Caller, actions::UseLive, authorize},
+    error::{Error, Kind},
+    policy::{Action, Caller, actions::UseLive, authorize},
 };
 use messages::ServerMessage;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -153,6 +154,7 @@ async fn open(state: ApiState, request: Request, id: Option<String>) -> Result<R
         .map_err(|_| Error::bad_request("this address speaks WebSocket: send an upgrade request"))?
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ);
+    let Ok(ClientInfo(client)) = ClientInfo::from_request_parts(&mut parts, &state).await;
     let caller: Option<Caller> = match caller_of(&state, &mut parts, query.ticket.as_deref()).await {
         Ok(caller) => Some(caller),
         Err(problem) if problem.status().is_server_error() => return Err(problem),
@@ -178,7 +180,7 @@ async fn open(state: ApiState, request: Request, id: Option<String>) -> Result<R
                 channels.push((channel.to_owned(), None));
             }
         }
-        socket::serve(state, caller, place, socket, channels).await;
+        socket::serve(state, (caller, client), place, socket, channels).await;
     }))
 }
 
@@ -186,11 +188,29 @@ async fn open(state: ApiState, request: Request, id: Option<String>) -> Result<R
 async fn caller_of(state: &ApiState, parts: &mut Parts, ticket: Option<&str>) -> Result<Caller> {
     let caller = match ticket {
         Some(ticket) => state.auth.redeem_ticket(ticket).await?,
-        None => SignedIn::identify(parts, state).await?.caller,
+        None => SignedIn::identify(parts, state).await.map_err(|refusal| refusal.noted(state))?.caller,
     };
-    authorize::<UseLive>(&caller)?;
+    if let Err(error) = authorize::<UseLive>(&caller) {
+        let problem = Problem::from(error);
+        let asked = Asked::of(parts, state).await;
+        asked.note(state, Known::from(&caller), UseLive::PERMISSION, problem.code());
+        return Err(problem);
+    }
     state.auth.check_can_stay(&caller).await?;
     Ok(caller)
+}
+
+/// Notes that a channel was refused: told as missing where the caller is not to know that it is there, which is a refusal all the same.
+fn note_channel(state: &ApiState, caller: &Caller, client: &Client, name: &str, error: &Error) {
+    if !matches!(error.kind, Kind::Forbidden | Kind::NotFound) {
+        return;
+    }
+    let name: String = name.chars().take(200).collect();
+    let kind = name.split(':').next().unwrap_or_default();
+    let like = format!("channel {kind}");
+    let reason = error.code.unwrap_or(if error.kind == Kind::Forbidden { "forbidden" } else { "not_found" });
+    let detail = json!({"channel": name, "reason": reason});
+    state.auth.note_denial(Denial { by: caller.into(), detail, like }, client);
 }
 
 /// What a browser's `Origin` allows.

@@ -4,10 +4,12 @@ use super::{
     MAX_CLIENT_MESSAGE, UNAUTHENTICATED,
     channel::{Channel, Outlet},
     messages::{ClientMessage, ServerMessage},
+    note_channel,
     places::Place,
 };
 use crate::state::ApiState;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use bifrost_app::auth::Client;
 use bifrost_domain::policy::Caller;
 use std::{collections::HashMap, time::Duration};
 use tokio::{
@@ -56,7 +58,7 @@ impl From<axum::Error> for End {
 /// Serves until the client goes away, does not read, or its session ends or has other rights than at the beginning.
 pub(super) async fn serve(
     state: ApiState,
-    caller: Caller,
+    (caller, client): (Caller, Client),
     place: Place,
     socket: WebSocket,
     channels: Vec<(String, Option<i64>)>,
@@ -69,7 +71,7 @@ pub(super) async fn serve(
         send_within: state.settings.live_send_timeout,
     };
     let (out, messages) = mpsc::channel(QUEUE);
-    let connection = Connection { state, caller, open: HashMap::new(), last: 0, out };
+    let connection = Connection { state, caller, client, open: HashMap::new(), last: 0, out };
     let End::Close { code, reason } = run(&mut peer, connection, messages, channels).await else { return };
     drop(place);
     farewell(peer.socket, code, reason).await;
@@ -234,6 +236,7 @@ impl Drop for Open {
 struct Connection {
     state: ApiState,
     caller: Caller,
+    client: Client,
     open: HashMap<String, Open>,
     /// The number of the last subscription: each has its own.
     last: u64,
@@ -317,9 +320,10 @@ impl Connection {
         if self.open.len() + ahead >= MAX_CHANNELS && !self.open.contains_key(name) {
             return Err(refused(format!("a connection has at most {MAX_CHANNELS} channels")));
         }
-        let channel = Channel::open(&self.state, &self.caller, name)
-            .await
-            .map_err(|error| refused(error.to_string()))?;
+        let channel = Channel::open(&self.state, &self.caller, name).await.map_err(|error| {
+            note_channel(&self.state, &self.caller, &self.client, name, &error);
+            refused(error.to_string())
+        })?;
         let cursor = channel.start(&self.state, after).await.map_err(|error| refused(error.to_string()))?;
         Ok((channel, cursor))
     }

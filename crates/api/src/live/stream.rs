@@ -5,10 +5,10 @@ use super::{
     caller_of,
     channel::{Channel, Outlet},
     messages::ServerMessage,
-    socket,
+    note_channel, socket,
 };
 use crate::{
-    extract::{Path, Query},
+    extract::{ClientInfo, Path, Query},
     metrics::Transport,
     problem::{ProblemOut, Result},
     state::ApiState,
@@ -94,7 +94,11 @@ pub(crate) async fn stream(
     let begin = begin(&parts.headers, query.after)?;
     let caller = caller_of(&state, &mut parts, query.ticket.as_deref()).await?;
     let place = state.live.take(caller.user_id, Transport::Sse)?;
-    let channel = Channel::open(&state, &caller, &format!("execution:{id}")).await?;
+    let Ok(ClientInfo(client)) = ClientInfo::from_request_parts(&mut parts, &state).await;
+    let name = format!("execution:{id}");
+    let channel = Channel::open(&state, &caller, &name)
+        .await
+        .inspect_err(|error| note_channel(&state, &caller, &client, &name, error))?;
     let after = match begin {
         Begin::After(after) => after,
         Begin::End => {

@@ -201,7 +201,7 @@ async fn oauth_init(
     Path(provider): Path<String>,
     Query(input): Query<BeginIn>,
 ) -> Result<Response> {
-    state.limits.login.check(client.ip).await?;
+    state.count(&state.limits.login, &client).await?;
     let binding = cookies::binding(&headers);
     let found = state.providers.begin(&provider, input.redirect_to, binding.as_deref(), None).await?;
     Ok(begun(&state, found))
@@ -236,7 +236,7 @@ async fn oauth_link(
     Query(input): Query<BeginIn>,
     OptionalJson(proof): OptionalJson<ProofIn>,
 ) -> Result<Response> {
-    state.limits.mfa.check(client.ip).await?;
+    state.count(&state.limits.mfa, &client).await?;
     let session = me.session.as_ref().ok_or_else(|| {
         Error::forbidden("accounts are linked from a session: sign in with `POST /auth/login`")
             .with_code("session_required")
@@ -271,7 +271,7 @@ async fn oauth_callback(
     headers: HeaderMap,
     ValidJson(input): ValidJson<CallbackIn>,
 ) -> Result<Response> {
-    state.limits.login.check(client.ip).await?;
+    state.count(&state.limits.login, &client).await?;
     let answer = Answer { code: input.code, state: input.state, issuer: input.iss };
     let binding = cookies::binding(&headers);
     let body = |redirect_to| CallbackOut {
@@ -359,7 +359,7 @@ async fn token(
     ClientInfo(client): ClientInfo,
     Form(input): Form<TokenIn>,
 ) -> Result<Response> {
-    state.limits.login.check(client.ip).await?;
+    state.count(&state.limits.login, &client).await?;
     if input.grant_type != EXCHANGE {
         return Err(Error::bad_request(format!("the `grant_type` must be `{EXCHANGE}`"))
             .with_code("unsupported_grant_type")

@@ -5,6 +5,7 @@
 mod account;
 mod attacks;
 mod audit;
+mod audited;
 mod branding;
 mod browser;
 mod bypass;

@@ -29,7 +29,7 @@ use bifrost_app::{
 use bifrost_domain::{
     clock::{Clock, Ids, SystemIds},
     ids::{OrganizationId, UserId},
-    policy::{Caller, authorize},
+    policy::{Caller, Permit, actions::ReadAudit, authorize},
     rights::{MembershipRole, MembershipSource},
     user::{User, UserType},
 };
@@ -312,25 +312,7 @@ impl Server {
 
     /// Waits until the audit log has so many lines of an action, or more.
     pub(crate) async fn until_audited(&self, action: &str, count: usize) {
-        let now = self.clock.now();
-        let admin = User {
-            id: UserId::from_uuid(SystemIds.next()),
-            email: "auditor@localhost".to_owned(),
-            name: None,
-            user_type: UserType::Platform,
-            organization_id: None,
-            is_active: true,
-            is_superuser: true,
-            is_verified: true,
-            is_registered: true,
-            epoch: 0,
-            last_login: None,
-            purge_at: None,
-            created_at: now,
-            updated_at: now,
-        };
-        let admin = Caller::of_user(&admin, &Arc::default(), None, None).expect("a caller");
-        let permit = authorize(&admin).expect("an admin may");
+        let permit = auditor(self);
         for _ in 0..200 {
             let lines = self.store.reader().list_audit(&permit, None, 1_000).await.expect("read");
             if lines.iter().filter(|line| line.action == action).count() >= count {
@@ -347,6 +329,29 @@ impl Server {
         assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
         reply.json()["id"].as_str().expect("an id").to_owned()
     }
+}
+
+/// What lets tests read the whole audit log.
+pub(crate) fn auditor(server: &Server) -> Permit<ReadAudit> {
+    let now = server.clock.now();
+    let admin = User {
+        id: UserId::from_uuid(SystemIds.next()),
+        email: "auditor@localhost".to_owned(),
+        name: None,
+        user_type: UserType::Platform,
+        organization_id: None,
+        is_active: true,
+        is_superuser: true,
+        is_verified: true,
+        is_registered: true,
+        epoch: 0,
+        last_login: None,
+        purge_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let admin = Caller::of_user(&admin, &Arc::default(), None, None).expect("a caller");
+    authorize(&admin).expect("an admin may")
 }
 
 pub(crate) fn tokens(reply: &Reply) -> (String, String) {

@@ -115,7 +115,7 @@ impl Auth {
         if let Some(hash) = hash.filter(|hash| self.passwords.is_outdated(hash)) {
             self.renew_hash(&user, password, &hash).await;
         }
-        match self.second_factor(&user, &rights, device).await? {
+        match self.second_factor(&user, &rights, device, client).await? {
             Way::Ask(challenge) => Ok(SignIn::SecondFactor(challenge)),
             Way::Open(factor_at) => {
                 let how = How { provider: None, factor_at };

@@ -23,6 +23,7 @@ mod tickets;
 pub(crate) mod tokens;
 
 pub use bootstrap::SYSTEM_EMAIL;
+pub use denials::{Denial, Known};
 pub use device::{DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, DevicePoll, DeviceRequest};
 pub use login::SignIn;
 pub use own_sessions::OwnSessionPage;
@@ -86,7 +87,7 @@ impl Auth {
     pub fn new(store: Store, clock: SharedClock, ids: SharedIds, settings: AuthSettings) -> Self {
         Self {
             reader: store.reader(),
-            denials: denials::Denials::start(store.clone()),
+            denials: denials::Denials::start(store.clone(), ids.clone()),
             store,
             scribe: Scribe::new(clock.clone(), ids.clone()),
             clock,

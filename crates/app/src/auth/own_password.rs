@@ -5,7 +5,7 @@ use super::{
     login::How,
     passwords::{self, PasswordRule},
 };
-use crate::audit::{About, MASK, changes};
+use crate::audit::{About, with_secret};
 use bifrost_domain::{
     error::{Error, Result},
     policy::{Caller, Permit, actions::UseAccount},
@@ -99,7 +99,7 @@ impl Auth {
         };
         let mut entry = self.scribe.line("account.password_change", caller, client);
         entry = entry.about(user.id, caller.scope.organization());
-        entry.changes = changes([("password", MASK.into(), json!(format!("{MASK} (new)")))]);
+        entry.changes = Some(with_secret(None, "password", true));
         entry.detail = Some(json!({"sessions_revoked": ended}));
         tx.insert_audit(entry).await?;
         tx.commit().await?;

@@ -5,6 +5,10 @@ use super::{
     Auth, Client,
     passwords::{self, PasswordRule},
 };
+use crate::{
+    audit::{changes, made, with_secret},
+    users::described,
+};
 use bifrost_domain::{
     error::{Error, Field, Result},
     ids::{OrganizationId, UserId},
@@ -65,12 +69,15 @@ impl Auth {
         let now = self.clock.now();
         let tx = self.store.db().begin().await?;
         tx.lock_registration().await?;
-        let user = self.decide(&tx, &email, name, &hash, now).await?;
-        tx.insert_audit(self.entry("user.register", Outcome::Success, Some(&user), client)).await?;
+        let (user, stub) = self.decide(&tx, &email, name, &hash, now).await?;
+        let mut entry = self.entry("user.register", Outcome::Success, Some(&user), client);
+        entry.changes = Some(with_secret(written(stub.as_ref(), &user), "password", false));
+        tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(user)
     }
 
+    /// Whom somebody becomes, and the stub that an administrator made of him.
     async fn decide(
         &self,
         tx: &Tx,
@@ -78,11 +85,11 @@ impl Auth {
         name: Option<String>,
         hash: &SecretString,
         now: DateTime<Utc>,
-    ) -> Result<User> {
+    ) -> Result<(User, Option<User>)> {
         if !tx.has_people().await? {
             let user = self.account(email, name, None, now);
             tx.insert_user(&user, Some(hash)).await?;
-            return Ok(user);
+            return Ok((user, None));
         }
         if !self.settings.registration_enabled {
             return Err(Error::forbidden("registration is off; ask your administrator for an account")
@@ -94,7 +101,9 @@ impl Auth {
                     .with_code("already_registered"));
             }
             let stub = found.user;
-            return Ok(User { is_registered: true, name: name.or(stub.name), updated_at: now, ..stub });
+            let name = name.or_else(|| stub.name.clone());
+            let user = User { is_registered: true, name, updated_at: now, ..stub.clone() };
+            return Ok((user, Some(stub)));
         }
         let home = tx.find_organization_by_domain(email.domain()).await?.ok_or_else(|| {
             Error::bad_request("no organization expects this address; ask your administrator for an account")
@@ -106,7 +115,7 @@ impl Auth {
         tx.insert_user(&user, Some(hash)).await?;
         tx.write_membership(&first_membership(user.id, home.id, None, now)).await?;
         tx.inherit(now).await?;
-        Ok(user)
+        Ok((user, None))
     }
 
     /// A platform admin without a home, else a person of an organization.
@@ -132,6 +141,17 @@ impl Auth {
             purge_at: None,
             created_at: now,
             updated_at: now,
+        }
+    }
+}
+
+/// What the audit log shows of an account that was made, or of a stub that became one.
+pub(crate) fn written(stub: Option<&User>, user: &User) -> Option<Value> {
+    match stub {
+        None => made(described(user)),
+        Some(stub) => {
+            let pairs = described(stub).into_iter().zip(described(user));
+            changes(pairs.map(|((name, old), (_, new))| (name, old, new)))
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{
     check::{self, MAX_SECRET, Wrong},
 };
 use crate::{
-    audit::{About, MASK, changes},
+    audit::{About, MASK, changes, gone, made, with_secret},
     auth::Client,
     roles::check_grant,
     users::rank_too_high,
@@ -22,7 +22,7 @@ use bifrost_domain::{
 };
 use bifrost_storage::{Error as StoreError, Tx, audit::Entry, identity_providers::Sealed};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Every request with a foreign token looks through all of them.
 const MAX_PROVIDERS: i64 = 50;
@@ -189,7 +189,7 @@ impl IdentityProviders {
         }
         tx.insert_identity_provider(permit, &provider, secret).await.map_err(name_taken)?;
         let mut entry = self.entry("identity_provider.create", provider.id, caller, client);
-        entry.changes = changes(described(&provider).map(|(name, new)| (name, Value::Null, new)));
+        entry.changes = made(described(&provider));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         self.forget_known();
@@ -238,8 +238,10 @@ impl IdentityProviders {
         let mut entry = self.entry("identity_provider.update", id, caller, client);
         let pairs = described(&before).into_iter().zip(described(&after));
         entry.changes = changes(pairs.map(|((name, old), (_, new))| (name, old, new)));
-        // The text of a new secret is not shown, but that there is one is.
-        entry.detail = renewed.then(|| json!({"client_secret": MASK}));
+        if renewed {
+            // Also when there was one before, which looks the same.
+            entry.changes = Some(with_secret(entry.changes, "client_secret", before.has_secret));
+        }
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         self.forget_known();
@@ -263,7 +265,7 @@ impl IdentityProviders {
             return Err(not_found());
         }
         let mut entry = self.entry("identity_provider.delete", id, caller, client);
-        entry.detail = Some(json!({"name": before.name, "issuer": before.issuer}));
+        entry.changes = gone(described(&before));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         self.forget_known();

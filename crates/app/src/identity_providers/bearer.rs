@@ -37,6 +37,17 @@ pub enum Identified {
     },
 }
 
+impl Identified {
+    /// The user.
+    #[must_use]
+    pub const fn user(&self) -> &User {
+        match self {
+            Self::Session(session) => &session.user,
+            Self::Person { user, .. } => user,
+        }
+    }
+}
+
 /// A suspension or a changed role is seen within this time.
 const SEEN_FOR: Duration = Duration::seconds(1);
 const CAPACITY: usize = 10_000;
@@ -134,8 +145,7 @@ impl IdentityProviders {
                 return Err(invalid());
             }
         };
-        let user = self.user_of(&provider, &person, client).await?;
-        let rights = self.admitted(&user).await?;
+        let (user, rights) = self.welcomed(&provider, &person, client).await?;
         let how =
             How { provider: Some(&provider.name), factor_at: person.has_factor.then(|| self.clock.now()) };
         self.auth.begin_session(user, rights, how, client).await

@@ -1,4 +1,5 @@
-//! Which user a person of a provider is: one that is linked, else a new account where the rules allow it. And what his groups give him.
+//! Which user a person of a provider is: one that is linked, else a new account where the rules allow it. And what his groups give him. A
+//! refusal leaves a line in the audit log.
 
 use super::{
     IdentityProviders,
@@ -6,16 +7,23 @@ use super::{
 };
 use crate::{
     audit::About,
-    auth::{Client, register::first_membership},
+    auth::{
+        Client,
+        register::{first_membership, written},
+    },
 };
 use bifrost_domain::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     identity_provider::{ExternalIdentity, IdentityProvider, ProviderKind},
     ids::{OrganizationId, RoleId},
-    rights::{MembershipRole, MembershipSource},
+    rights::{MembershipRole, MembershipSource, Rights},
     user::{Email, User},
 };
-use bifrost_storage::{Tx, audit::Outcome, memberships::Membership};
+use bifrost_storage::{
+    Tx,
+    audit::{Entry, Outcome},
+    memberships::Membership,
+};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -54,6 +62,49 @@ impl Given {
 }
 
 impl IdentityProviders {
+    /// Notes that a sign-in failed before it was known whose it is.
+    pub(super) async fn note_refusal(
+        &self,
+        provider: &IdentityProvider,
+        reason: &str,
+        client: &Client,
+    ) -> Result<()> {
+        let mut entry = self.auth.entry("session.begin", Outcome::Failure, None, client);
+        entry.detail = Some(json!({"provider": provider.name, "reason": reason}));
+        self.write_refusal(entry).await
+    }
+
+    /// The user whom a person is and what he holds, if he may sign in; a refusal is noted.
+    pub(super) async fn welcomed(
+        &self,
+        provider: &IdentityProvider,
+        person: &Person,
+        client: &Client,
+    ) -> Result<(User, Rights)> {
+        let found = async {
+            let user = self.user_of(provider, person, client).await?;
+            let rights = self.admitted(&user).await?;
+            Ok::<_, Error>((user, rights))
+        };
+        let found = found.await;
+        if let Err(error) = &found
+            && matches!(error.kind, Kind::Unauthenticated | Kind::Forbidden | Kind::Conflict)
+        {
+            let mut entry = self.auth.entry("session.begin", Outcome::Failure, None, client);
+            entry.actor_email = person.email.as_ref().map(|email| email.to_lowercase());
+            entry.detail =
+                Some(json!({"provider": provider.name, "reason": error.code, "subject": person.subject}));
+            self.write_refusal(entry).await?;
+        }
+        found
+    }
+
+    async fn write_refusal(&self, entry: Entry) -> Result<()> {
+        let tx = self.store.db().begin().await?;
+        tx.insert_audit(entry).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// The user that a person is, an account made for him where the rules allow it, with what his groups give.
     pub(super) async fn user_of(
         &self,
@@ -106,9 +157,10 @@ impl IdentityProviders {
             (1..=MAX_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control)
         });
         let place = tx.find_organization_by_domain(email.domain()).await?;
+        let mut stub = None;
         let user = if let Some(existing) = tx.find_credentials(&email).await? {
-            let stub = existing.user;
-            if let (Some(place), Some(home), false) = (&place, stub.organization_id, stub.is_registered)
+            let before = existing.user;
+            if let (Some(place), Some(home), false) = (&place, before.organization_id, before.is_registered)
                 && !is_within(tx, home, place.id).await?
             {
                 // Somebody elsewhere may have made it to have the person in his organization.
@@ -117,15 +169,18 @@ impl IdentityProviders {
                 ))
                 .with_code("stub_elsewhere"));
             }
-            if !tx.claim_stub(stub.id, name, now).await? {
+            if !tx.claim_stub(before.id, name, now).await? {
                 return Err(Error::conflict(format!(
                     "an account with the address {email} exists; sign in to it, then link {} there",
                     provider.display_name
                 ))
                 .with_code("account_exists"));
             }
-            let name = stub.name.or_else(|| name.map(str::to_owned));
-            User { is_registered: true, is_verified: true, name, updated_at: now, ..stub }
+            let name = before.name.clone().or_else(|| name.map(str::to_owned));
+            let user =
+                User { is_registered: true, is_verified: true, name, updated_at: now, ..before.clone() };
+            stub = Some(before);
+            user
         } else {
             let home = place.ok_or_else(|| {
                 Error::forbidden(
@@ -147,6 +202,7 @@ impl IdentityProviders {
             user
         };
         let mut entry = self.auth.entry("user.register", Outcome::Success, Some(&user), client);
+        entry.changes = written(stub.as_ref(), &user);
         entry.detail = Some(json!({"provider": provider.name}));
         tx.insert_audit(entry).await?;
         self.link(tx, provider, person, &user, now, client).await?;

@@ -21,12 +21,11 @@ use bifrost_domain::{
 };
 use bifrost_storage::{
     Error as StoreError,
-    audit::Outcome,
     identity_providers::{OidcState, Sealed},
 };
 use chrono::Duration;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// A sign-in that was begun has to be finished within so long.
@@ -224,16 +223,7 @@ impl IdentityProviders {
             self.link_to(session, &provider, &person, client).await?;
             return Ok(Finished::Linked { provider: provider.name, redirect_to: state.redirect_to });
         }
-        let user = self.user_of(&provider, &person, client).await?;
-        let rights = match self.admitted(&user).await {
-            Ok(rights) => rights,
-            Err(error) => {
-                if error.kind == Kind::Unauthenticated {
-                    self.note_refusal(&provider, "not_active", client).await?;
-                }
-                return Err(error);
-            }
-        };
+        let (user, rights) = self.welcomed(&provider, &person, client).await?;
         let how = How { provider: Some(&provider.name), factor_at: person.has_factor.then_some(now) };
         let pair = self.auth.begin_session(user, rights, how, client).await?;
         Ok(Finished::SignedIn { pair, redirect_to: state.redirect_to })
@@ -361,19 +351,6 @@ impl IdentityProviders {
     pub(super) fn redirect_uri(&self, provider: &IdentityProvider) -> String {
         let base = self.public_url.as_str().trim_end_matches('/');
         format!("{base}/auth/callback/{}", provider.name)
-    }
-
-    pub(super) async fn note_refusal(
-        &self,
-        provider: &IdentityProvider,
-        reason: &str,
-        client: &Client,
-    ) -> Result<()> {
-        let mut entry = self.auth.entry("session.begin", Outcome::Failure, None, client);
-        entry.detail = Some(json!({"provider": provider.name, "reason": reason}));
-        let tx = self.store.db().begin().await?;
-        tx.insert_audit(entry).await?;
-        Ok(tx.commit().await?)
     }
 }
 

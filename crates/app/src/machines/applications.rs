@@ -6,7 +6,7 @@ use super::{
     refuse, wrong,
 };
 use crate::{
-    audit::{About, changes},
+    audit::{About, changes, gone, made},
     auth::Client,
     pages::{cut, one_more},
 };
@@ -155,7 +155,7 @@ impl Machines {
             other => other.into(),
         })?;
         let mut entry = self.application_line("application.create", &application, caller, client);
-        entry.changes = changes(described(&application).map(|(name, new)| (name, Value::Null, new)));
+        entry.changes = made(described(&application));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(application)
@@ -223,7 +223,7 @@ impl Machines {
         let found = tx.lock_application(permit, id).await?.ok_or_else(not_found)?;
         tx.delete_application(permit, id).await?;
         let mut entry = self.application_line("application.delete", &found, permit.caller(), client);
-        entry.changes = changes(described(&found).map(|(name, old)| (name, old, Value::Null)));
+        entry.changes = gone(described(&found));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         self.forget();
@@ -272,7 +272,8 @@ impl Machines {
         }
         let mut entry =
             self.application_line("application.key_create", &application, permit.caller(), client);
-        entry.detail = Some(json!({"key_id": kept.id, "prefix": kept.prefix, "expires_at": kept.expires_at}));
+        entry.changes = made(key::described(&kept));
+        entry.detail = Some(json!({"key_id": kept.id}));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(MadeKey { kept, text: fresh.text })
@@ -291,11 +292,12 @@ impl Machines {
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
         let application = tx.lock_application(permit, id).await?.ok_or_else(not_found)?;
-        let gone = tx.delete_application_key(permit, id, key).await?;
-        let prefix = gone.ok_or_else(|| Error::not_found("key"))?;
+        let found = tx.delete_application_key(permit, id, key).await?;
+        let found = found.ok_or_else(|| Error::not_found("key"))?;
         let mut entry =
             self.application_line("application.key_revoke", &application, permit.caller(), client);
-        entry.detail = Some(json!({"key_id": key, "prefix": prefix}));
+        entry.changes = gone(key::described(&found));
+        entry.detail = Some(json!({"key_id": key}));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         self.forget();

@@ -4,6 +4,7 @@ use super::{
     Machines, invalid,
     key::{self, Kind},
 };
+use crate::auth::Known;
 use bifrost_domain::{
     error::{Error, Kind as ErrorKind, Result},
     ids::{ApplicationId, OrganizationId, UserId},
@@ -69,6 +70,25 @@ impl Machines {
             Some(Kind::Workflow) | None => return Err(invalid()),
         };
         Ok(Identified(owner))
+    }
+
+    /// Who is known by a key, should he be refused.
+    ///
+    /// # Errors
+    /// Unavailable when the store is away.
+    pub async fn known(&self, identified: &Identified) -> Result<Known> {
+        Ok(match &identified.0 {
+            Owner::Application(key) => Known {
+                name: Some(key.application.name.clone()),
+                organization_id: Some(key.application.organization_id),
+                application_id: Some(key.application.id),
+                ..Known::default()
+            },
+            Owner::Person(key) => match self.person(key.user_id).await? {
+                Some(person) => Known::from(&person.user),
+                None => Known { user_id: Some(key.user_id), ..Known::default() },
+            },
+        })
     }
 
     /// Who acts: `requested` is the header `X-Organization-Id`, `asserted` the person that an API client says it acts for.

@@ -1,6 +1,7 @@
 //! The text of a key, and what is asked of a new one.
 
 use super::wrong;
+use crate::audit::MASK;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bifrost_domain::{
     error::Field,
@@ -9,6 +10,7 @@ use bifrost_domain::{
 use bifrost_storage::machines::{Hash, Key};
 use chrono::{DateTime, Duration, Utc};
 use secrecy::SecretString;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use subtle::ConstantTimeEq;
@@ -115,6 +117,16 @@ impl Fresh {
             last_used_at: None,
         }
     }
+}
+
+/// What the audit log shows of a key; the text is nowhere.
+pub(super) fn described(key: &Key) -> [(&'static str, Value); 4] {
+    [
+        ("name", key.name.clone().into()),
+        ("prefix", key.prefix.as_str().into()),
+        ("expires_at", key.expires_at.map(|at| at.to_rfc3339()).into()),
+        ("key", MASK.into()),
+    ]
 }
 
 pub(super) fn hash(text: &str) -> Hash {

@@ -5,7 +5,10 @@ use super::{
     key::{self, Kind},
     refuse,
 };
-use crate::{audit::About, auth::Client};
+use crate::{
+    audit::{About, gone, made},
+    auth::Client,
+};
 use bifrost_domain::{
     error::{Error, Result},
     ids::KeyId,
@@ -13,7 +16,6 @@ use bifrost_domain::{
     user::User,
 };
 use bifrost_storage::machines::sdk_keys::SdkKey;
-use serde_json::json;
 
 /// Keys of one person.
 const MAX_KEYS: i64 = 50;
@@ -60,7 +62,7 @@ impl Machines {
         }
         let line = self.scribe.line("sdk_key.create", permit.caller(), client);
         let mut entry = line.about(id, kept.organization_id);
-        entry.detail = Some(json!({"prefix": kept.key.prefix, "expires_at": kept.key.expires_at}));
+        entry.changes = made(key::described(&kept.key));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(MadeKey { kept, text: fresh.text })
@@ -77,10 +79,10 @@ impl Machines {
         client: &Client,
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
-        let prefix = tx.delete_sdk_key(permit, id).await?.ok_or_else(|| Error::not_found("key"))?;
+        let found = tx.delete_sdk_key(permit, id).await?.ok_or_else(|| Error::not_found("key"))?;
         let line = self.scribe.line("sdk_key.revoke", permit.caller(), client);
-        let mut entry = line.about(id, permit.scope().organization());
-        entry.detail = Some(json!({"prefix": prefix}));
+        let mut entry = line.about(id, found.organization_id);
+        entry.changes = gone(key::described(&found.key));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         self.forget();

@@ -6,7 +6,7 @@ use super::{
     refuse, wrong,
 };
 use crate::{
-    audit::About,
+    audit::{About, gone, made},
     auth::Client,
     pages::{cut, one_more},
 };
@@ -23,7 +23,7 @@ use bifrost_storage::{
     Error as StoreError,
     machines::{Keys, workflow_keys::WorkflowKey},
 };
-use serde_json::json;
+use serde_json::Value;
 
 const MAX_WORKFLOW_NAME: usize = 255;
 
@@ -88,9 +88,7 @@ impl Machines {
         })?;
         let line = self.scribe.line("workflow_key.create", permit.caller(), client);
         let mut entry = line.about(id, kept.organization_id);
-        entry.detail = Some(json!({
-            "prefix": kept.key.prefix, "workflow_name": kept.workflow_name, "expires_at": kept.key.expires_at,
-        }));
+        entry.changes = made(described(&kept));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(MadeKey { kept, text: fresh.text })
@@ -107,11 +105,10 @@ impl Machines {
         client: &Client,
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
-        let gone = tx.delete_workflow_key(permit, id).await?;
-        let (prefix, organization) = gone.ok_or_else(|| Error::not_found("key"))?;
-        let mut entry =
-            self.scribe.line("workflow_key.revoke", permit.caller(), client).about(id, organization);
-        entry.detail = Some(json!({"prefix": prefix}));
+        let found = tx.delete_workflow_key(permit, id).await?.ok_or_else(|| Error::not_found("key"))?;
+        let line = self.scribe.line("workflow_key.revoke", permit.caller(), client);
+        let mut entry = line.about(id, found.organization_id);
+        entry.changes = gone(described(&found));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(())
@@ -134,4 +131,9 @@ impl Machines {
         self.note_use(Keys::Workflows, found.key.id);
         Ok(found)
     }
+}
+
+/// What the audit log shows of a key.
+fn described(one: &WorkflowKey) -> impl Iterator<Item = (&'static str, Value)> {
+    key::described(&one.key).into_iter().chain([("workflow_name", one.workflow_name.clone().into())])
 }

@@ -6,7 +6,7 @@
 mod check;
 
 use crate::{
-    audit::{About, Scribe, changes},
+    audit::{About, Scribe, changes, gone, made},
     auth::Client,
     pages::{cut, one_more},
     users,
@@ -24,6 +24,7 @@ use bifrost_domain::{
 };
 use bifrost_storage::{Error as StoreError, Reader, Store, Tx, audit::Entry, roles::Role};
 use check::{checked_description, checked_ids, checked_name, checked_permissions, refuse};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -169,7 +170,7 @@ impl Roles {
         }
         tx.add_role(permit, &role).await.map_err(name_taken)?;
         let mut entry = self.entry("role.create", permit, &role, client);
-        entry.changes = changes(described(&role).map(|(name, new)| (name, Value::Null, new)));
+        entry.changes = made(described(&role));
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(role)
@@ -229,7 +230,7 @@ impl Roles {
         let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
         tx.delete_role(permit, &role).await?;
         let mut entry = self.entry("role.delete", permit, &role, client);
-        entry.changes = changes(described(&role).map(|(name, old)| (name, old, Value::Null)));
+        entry.changes = gone(described(&role));
         tx.insert_audit(entry).await?;
         Ok(tx.commit().await?)
     }
@@ -255,9 +256,9 @@ impl Roles {
         if !tx.may_all_have_role(role.organization_id, &users).await? {
             return Err(users::not_found());
         }
-        tx.give_role(permit, id, &users, self.clock.now()).await.map_err(gone("user"))?;
+        let new = tx.give_role(permit, id, &users, self.clock.now()).await.map_err(unknown("user"))?;
         let mut entry = self.entry("role.give", permit, &role, client);
-        entry.detail = Some(json!({ "user_ids": users }));
+        entry.changes = made([("user_ids", ids_of(&new))]);
         self.commit_audited(tx, entry).await
     }
 
@@ -278,7 +279,7 @@ impl Roles {
             return Err(users::not_found());
         }
         let mut entry = self.entry("role.take", permit, &role, client);
-        entry.detail = Some(json!({ "user_ids": [user] }));
+        entry.changes = gone([("user_ids", json!([user]))]);
         self.commit_audited(tx, entry).await
     }
 
@@ -300,9 +301,9 @@ impl Roles {
         if !tx.may_role_open_all(role.organization_id, with_global, &forms).await? {
             return Err(Error::not_found("form"));
         }
-        tx.open_forms(permit, id, &forms, self.clock.now()).await.map_err(gone("form"))?;
+        let new = tx.open_forms(permit, id, &forms, self.clock.now()).await.map_err(unknown("form"))?;
         let mut entry = self.entry("role.open", permit, &role, client);
-        entry.detail = Some(json!({ "form_ids": forms }));
+        entry.changes = made([("form_ids", ids_of(&new))]);
         self.commit_audited(tx, entry).await
     }
 
@@ -323,7 +324,7 @@ impl Roles {
             return Err(Error::not_found("form"));
         }
         let mut entry = self.entry("role.close", permit, &role, client);
-        entry.detail = Some(json!({ "form_ids": [form] }));
+        entry.changes = gone([("form_ids", json!([form]))]);
         self.commit_audited(tx, entry).await
     }
 
@@ -380,6 +381,11 @@ fn described(role: &Role) -> [(&'static str, Value); 4] {
     ]
 }
 
+/// What the audit log shows of ids: those that are new, if any are.
+fn ids_of<T: Serialize>(ids: &BTreeSet<T>) -> Value {
+    if ids.is_empty() { Value::Null } else { json!(ids) }
+}
+
 fn not_found() -> Error {
     Error::not_found("role")
 }
@@ -394,7 +400,7 @@ fn name_taken(error: StoreError) -> Error {
 }
 
 /// What a role hangs on went away meanwhile.
-fn gone(what: &'static str) -> impl Fn(StoreError) -> Error {
+fn unknown(what: &'static str) -> impl Fn(StoreError) -> Error {
     move |error| match error {
         StoreError::Reference(_) => Error::not_found(what).with_source(error),
         other => other.into(),

@@ -1,6 +1,6 @@
 //! Ends: of accounts, and of all sessions of somebody.
 
-use super::{Users, keep_an_admin, myself, write::described};
+use super::{Users, described, keep_an_admin, myself};
 use crate::{
     App,
     audit::{About, Scribe, changes},

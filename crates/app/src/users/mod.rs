@@ -8,6 +8,7 @@
 mod end;
 mod write;
 
+pub(crate) use write::described;
 pub use write::{NewUser, UserPatch};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use super::{Users, email_taken, keep_an_admin, myself, no_organization, superuser_required};
 use crate::{
-    audit::{MASK, changes},
+    audit::{changes, made, with_secret},
     auth::{Client, checked_email, checked_name, first_membership},
 };
 use bifrost_domain::{
@@ -16,7 +16,7 @@ use bifrost_domain::{
 use bifrost_storage::{Tx, users::admin::Person};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Whom an administrator makes.
 #[derive(Debug, Clone)]
@@ -115,7 +115,10 @@ impl Users {
         tx.insert_user(&user, hash.as_ref()).await.map_err(email_taken)?;
         self.settle(&tx, permit, &user, now).await?;
         let mut entry = self.entry("user.create", permit, &user, client);
-        entry.changes = changes(described(&user).map(|(name, new)| (name, Value::Null, new)));
+        entry.changes = made(described(&user));
+        if user.is_registered {
+            entry.changes = Some(with_secret(entry.changes, "password", false));
+        }
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(Person { user, mfa_enabled: false })
@@ -191,7 +194,7 @@ impl Users {
         let pairs = described(&before).into_iter().zip(described(&after));
         let mut changes = changes(pairs.map(|((name, old), (_, new))| (name, old, new)));
         if hash.is_some() {
-            changes.get_or_insert_with(|| json!({}))["password"] = json!({"old": MASK, "new": MASK});
+            changes = Some(with_secret(changes, "password", before.is_registered));
         }
         if changes.is_none() {
             return Ok(Person { user: before, mfa_enabled });
@@ -355,7 +358,7 @@ const fn kind(user: &User) -> (UserType, Option<OrganizationId>, bool) {
 }
 
 /// What the audit log shows of a user.
-pub(super) fn described(user: &User) -> [(&'static str, Value); 8] {
+pub(crate) fn described(user: &User) -> [(&'static str, Value); 9] {
     [
         ("email", user.email.as_str().into()),
         ("name", user.name.clone().into()),
@@ -364,6 +367,7 @@ pub(super) fn described(user: &User) -> [(&'static str, Value); 8] {
         ("is_active", user.is_active.into()),
         ("is_superuser", user.is_superuser.into()),
         ("is_verified", user.is_verified.into()),
+        ("is_registered", user.is_registered.into()),
         ("purge_at", user.purge_at.map(|at| at.to_rfc3339()).into()),
     ]
 }

@@ -64,6 +64,7 @@ async fn everything_is_written_down(db: TestDatabase) {
         ("session.begin", "success"),
         ("mfa.setup", "success"),
         ("mfa.enrol", "success"),
+        ("mfa.challenge", "success"),
         ("mfa.pass", "failure"),
         ("mfa.pass", "success"),
         ("session.begin", "success"),

@@ -1,6 +1,6 @@
 //! API clients and their keys.
 
-use super::{Hash, KEY_COLUMNS, Key, Keys, key_of, limit_of, locked, reached, rows, user_of};
+use super::{GONE_COLUMNS, Hash, KEY_COLUMNS, Key, Keys, key_of, limit_of, locked, reached, rows, user_of};
 use crate::{Error, Reader, Tx, dialect};
 use bifrost_domain::{
     application::Application,
@@ -267,7 +267,7 @@ impl Tx {
         Ok(true)
     }
 
-    /// Takes a key from an API client that is locked: how its text began, when it had it.
+    /// Takes a key from an API client that is locked: what it was, when it had it.
     ///
     /// # Errors
     /// Away.
@@ -276,9 +276,12 @@ impl Tx {
         _permit: &Permit<WriteApplications>,
         application: ApplicationId,
         key: KeyId,
-    ) -> Result<Option<String>, Error> {
-        let sql = "DELETE FROM application_keys WHERE id = $1 AND application_id = $2 RETURNING prefix";
-        let gone = rows(&self.inner, sql, [key.as_uuid().into(), application.as_uuid().into()]).await?;
-        gone.first().map(|row| dialect::get(row, Keys::Applications.table(), "prefix")).transpose()
+    ) -> Result<Option<Key>, Error> {
+        let sql = format!(
+            "DELETE FROM application_keys WHERE id = $1 AND application_id = $2 \
+             RETURNING {GONE_COLUMNS}, created_by AS key_created_by"
+        );
+        let gone = rows(&self.inner, &sql, [key.as_uuid().into(), application.as_uuid().into()]).await?;
+        gone.first().map(own_key_of).transpose()
     }
 }

@@ -69,6 +69,9 @@ impl Key {
 }
 
 const KEY_COLUMNS: &str = "k.id AS key_id, k.name AS key_name, k.prefix, k.created_at AS key_created_at, k.expires_at, k.last_used_at";
+/// The same for `RETURNING`, which knows no alias of the table on SQLite.
+const GONE_COLUMNS: &str =
+    "id AS key_id, name AS key_name, prefix, created_at AS key_created_at, expires_at, last_used_at";
 
 /// A key of a row with [`KEY_COLUMNS`].
 fn key_of(row: &QueryResult, keys: Keys, created_by: Option<UserId>) -> Result<Key, Error> {

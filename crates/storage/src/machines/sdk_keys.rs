@@ -1,6 +1,6 @@
 //! Keys of people, for programs that act as they.
 
-use super::{Hash, KEY_COLUMNS, Key, Keys, key_of, locked, organization_of, rows};
+use super::{GONE_COLUMNS, Hash, KEY_COLUMNS, Key, Keys, key_of, locked, organization_of, rows};
 use crate::{Error, Reader, Tx, dialect};
 use bifrost_domain::{
     ids::{KeyId, OrganizationId, UserId},
@@ -107,7 +107,7 @@ impl Tx {
         Ok(true)
     }
 
-    /// Takes a key from the caller: how its text began, when he had it.
+    /// Takes a key from the caller: what it was, when he had it.
     ///
     /// # Errors
     /// Away.
@@ -115,9 +115,12 @@ impl Tx {
         &self,
         permit: &Permit<UseAccount>,
         key: KeyId,
-    ) -> Result<Option<String>, Error> {
-        let sql = "DELETE FROM sdk_keys WHERE id = $1 AND user_id = $2 RETURNING prefix";
-        let gone = rows(&self.inner, sql, [key.as_uuid().into(), permit.user_id().as_uuid().into()]).await?;
-        gone.first().map(|row| dialect::get(row, Keys::Sdk.table(), "prefix")).transpose()
+    ) -> Result<Option<SdkKey>, Error> {
+        let sql = format!(
+            "DELETE FROM sdk_keys WHERE id = $1 AND user_id = $2 \
+             RETURNING {GONE_COLUMNS}, user_id, organization_id, epoch, hash"
+        );
+        let gone = rows(&self.inner, &sql, [key.as_uuid().into(), permit.user_id().as_uuid().into()]).await?;
+        gone.first().map(sdk_key_of).transpose()
     }
 }

@@ -1,6 +1,8 @@
 //! Keys of workflow endpoints: of one workflow, or of all of an organization.
 
-use super::{Hash, KEY_COLUMNS, Key, Keys, key_of, limit_of, organization_of, reached, rows, user_of};
+use super::{
+    GONE_COLUMNS, Hash, KEY_COLUMNS, Key, Keys, key_of, limit_of, organization_of, reached, rows, user_of,
+};
 use crate::{Error, Reader, Tx, dialect};
 use bifrost_domain::{
     ids::{KeyId, OrganizationId, UserId},
@@ -101,7 +103,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes a key away that the permit reaches: how its text began, and whose it was.
+    /// Takes a key away that the permit reaches: what it was.
     ///
     /// # Errors
     /// Away.
@@ -109,15 +111,15 @@ impl Tx {
         &self,
         permit: &Permit<WriteWorkflowKeys>,
         key: KeyId,
-    ) -> Result<Option<(String, Option<OrganizationId>)>, Error> {
+    ) -> Result<Option<WorkflowKey>, Error> {
         let mut values: Vec<Value> = vec![key.as_uuid().into()];
         let reached = reached(&permit.reach(), "organization_id", &mut values);
-        let sql =
-            format!("DELETE FROM workflow_keys WHERE id = $1{reached} RETURNING prefix, organization_id");
+        // Whether its organization is active does not matter any more.
+        let sql = format!(
+            "DELETE FROM workflow_keys WHERE id = $1{reached} RETURNING {GONE_COLUMNS}, \
+             created_by AS key_created_by, organization_id, workflow_name, hash, FALSE AS is_open"
+        );
         let gone = rows(&self.inner, &sql, values).await?;
-        let table = Keys::Workflows.table();
-        gone.first()
-            .map(|row| Ok((dialect::get(row, table, "prefix")?, organization_of(row, table)?)))
-            .transpose()
+        gone.first().map(workflow_key_of).transpose()
     }
 }

@@ -209,7 +209,7 @@ async fn confirm(
     caller: FactorCaller,
     input: Option<VerifyIn>,
 ) -> Result<Response> {
-    state.limits.mfa.check(client.ip).await?;
+    state.count(&state.limits.mfa, client).await?;
     let token = input.as_ref().and_then(|input| input.mfa_token.as_deref());
     let subject = caller.subject(state, token).await?;
     let input = input.ok_or_else(|| Error::invalid("code", "required", "is required"))?;
@@ -243,7 +243,7 @@ async fn login(
     ClientInfo(client): ClientInfo,
     ValidJson(input): ValidJson<LoginIn>,
 ) -> Result<Response> {
-    state.limits.mfa.check(client.ip).await?;
+    state.count(&state.limits.mfa, &client).await?;
     let trust = input.trust_device.unwrap_or(false);
     let passed = state.mfa.pass(&input.mfa_token, &input.code, trust, &client).await?;
     let mut response = with_cookies(&state, &passed.pair);

@@ -193,7 +193,7 @@ async fn prove(
     me: SignedIn,
     ValidJson(input): ValidJson<ProveIn>,
 ) -> Result<StatusCode> {
-    state.limits.mfa.check(client.ip).await?;
+    state.count(&state.limits.mfa, &client).await?;
     state.mfa.prove(&me.permit()?, &me.user, &input.code, &client).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -218,10 +218,10 @@ async fn remove(
     me: SignedIn,
     OptionalJson(input): OptionalJson<ProofIn>,
 ) -> Result<Json<RemovedOut>> {
-    state.limits.mfa.check(client.ip).await?;
+    state.count(&state.limits.mfa, &client).await?;
     let (permit, proof) = (me.permit::<UseAccount>()?, proof(input)?);
     let removing = state.mfa.remove(&permit, &me.user, proof, &client);
-    state.limits.account.failing(&me.user.email, removing, is_wrong_password).await?;
+    state.failing(&me.user, &client, removing, is_wrong_password).await?;
     Ok(Json(RemovedOut { success: true, message: "the second factor was removed" }))
 }
 
@@ -245,10 +245,10 @@ async fn regenerate(
     me: SignedIn,
     OptionalJson(input): OptionalJson<ProofIn>,
 ) -> Result<Response> {
-    state.limits.mfa.check(client.ip).await?;
+    state.count(&state.limits.mfa, &client).await?;
     let (permit, proof) = (me.permit::<UseAccount>()?, proof(input)?);
     let renewing = state.mfa.renew_recovery_codes(&permit, &me.user, proof, &client);
-    let recovery_codes = state.limits.account.failing(&me.user.email, renewing, is_wrong_password).await?;
+    let recovery_codes = state.failing(&me.user, &client, renewing, is_wrong_password).await?;
     let mut response = Json(CodesOut { count: recovery_codes.len(), recovery_codes }).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

@@ -148,10 +148,10 @@ async fn change_password(
     me: SignedIn,
     ValidJson(input): ValidJson<PasswordIn>,
 ) -> Result<Response> {
-    state.limits.login.check(client.ip).await?;
+    state.count(&state.limits.login, &client).await?;
     let permit = me.permit::<UseAccount>()?;
     let (current, new) = (input.current_password.into(), input.new_password.into());
     let changing = state.auth.change_password(&permit, &me.user, current, new, &client);
-    let pair = state.limits.account.failing(&me.user.email, changing, is_wrong_password).await?;
+    let pair = state.failing(&me.user, &client, changing, is_wrong_password).await?;
     Ok(with_cookies(&state, &pair))
 }

@@ -197,18 +197,33 @@ fn record(text: &mut String, line: &LineOut) {
 
 /// One cell. What a spreadsheet would calculate begins with an apostrophe, so that it is a text there: a stranger's address is in this file.
 fn cell(text: &mut String, value: &str) {
-    let is_formula = value.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
-    let quoted = is_formula || value.contains(['"', ',', '\r', '\n']) || value.trim() != value;
+    let harmless = disarmed(value);
+    let quoted = harmless != value || value.contains(['"', ',', '\r', '\n']) || value.trim() != value;
     if !quoted {
         text.push_str(value);
         return;
     }
     text.push('"');
-    if is_formula {
+    text.push_str(&harmless.replace('"', "\"\""));
+    text.push('"');
+}
+
+/// The value with an apostrophe before each formula. One begins at the beginning, and behind what separates cells in other languages than
+/// English (semicolons, tabs) or lines: there quotes in the middle of what such a spreadsheet takes for a cell keep nothing together.
+fn disarmed(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let mut begins = true;
+    if value.starts_with(['\t', '\r', '\n']) {
         text.push('\'');
     }
-    text.push_str(&value.replace('"', "\"\""));
-    text.push('"');
+    for letter in value.chars() {
+        if begins && matches!(letter, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠') {
+            text.push('\'');
+        }
+        begins = matches!(letter, ';' | '\t' | '\r' | '\n') || (begins && matches!(letter, ' ' | '"'));
+        text.push(letter);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -232,6 +247,12 @@ mod tests {
             ("\rx", "\"'\rx\""),
             ("＝1", "\"'＝1\""),
             ("a=b", "a=b"),
+            (" =1", "\" '=1\""),
+            ("a;=1+1", "\"a;'=1+1\""),
+            ("a; \"@b", "\"a; \"\"'@b\""),
+            ("a\t-1", "\"a\t'-1\""),
+            ("a\n=1", "\"a\n'=1\""),
+            ("a; b-c", "a; b-c"),
         ] {
             let mut text = String::new();
             cell(&mut text, value);

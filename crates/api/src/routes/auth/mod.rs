@@ -196,9 +196,8 @@ async fn login(
     if origin(&state, &headers) == Origin::Foreign {
         return Err(Error::forbidden("this origin may not sign in").with_code("foreign_origin").into());
     }
-    state.limits.login.check(client.ip).await?;
     // Before the password is looked at: whether the account exists makes no difference.
-    state.limits.account.check_account(&input.username).await?;
+    state.count_sign_in(&input.username, &client).await?;
     let jar = CookieJar::from_headers(&headers);
     let device = jar.get(DEVICE_COOKIE).map(Cookie::value);
     let outcome = state.auth.login(&input.username, input.password.into(), device, &client).await;
@@ -235,7 +234,7 @@ async fn refresh(
     headers: HeaderMap,
     OptionalJson(input): OptionalJson<RefreshIn>,
 ) -> Result<Response> {
-    state.limits.refresh.check(client.ip).await?;
+    state.count(&state.limits.refresh, &client).await?;
     let token = match input.and_then(|input| input.refresh_token) {
         Some(token) => token,
         None => {
@@ -273,7 +272,7 @@ async fn register(
     ClientInfo(client): ClientInfo,
     ValidJson(input): ValidJson<RegisterIn>,
 ) -> Result<(StatusCode, Json<UserOut>)> {
-    state.limits.register.check(client.ip).await?;
+    state.count(&state.limits.register, &client).await?;
     let account = NewAccount { email: input.email, password: input.password.into(), name: input.name };
     let user = state.auth.register(account, &client).await?;
     // Nobody enrols a second factor before the first sign-in.

@@ -167,7 +167,7 @@ async fn code(
     ClientInfo(client): ClientInfo,
     FormOrJson(input): FormOrJson<CodeIn>,
 ) -> Result<Response> {
-    state.limits.device_code.check(client.ip).await?;
+    state.count(&state.limits.device_code, &client).await?;
     let made = state.auth.request_device(input.client_id, &client).await?;
     let place = format!("{}/auth/device", state.settings.public_url.as_str().trim_end_matches('/'));
     Ok(uncached(Json(CodeOut {
@@ -197,7 +197,7 @@ async fn token(
     ClientInfo(client): ClientInfo,
     input: Result<FormOrJson<TokenIn>, Problem>,
 ) -> Result<Response> {
-    state.limits.device_poll.check(client.ip).await?;
+    state.count(&state.limits.device_poll, &client).await?;
     let input = match input {
         Ok(FormOrJson(input)) => input,
         Err(problem) if problem.status().is_server_error() => return Err(problem),

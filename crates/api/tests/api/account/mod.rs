@@ -52,12 +52,18 @@ pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
 
 /// Sends a file as a browser's form does.
 pub(crate) async fn upload(server: &Server, path: &str, token: &str, field: &str, file: &[u8]) -> Reply {
+    let (kind, body) = file_form(field, file);
+    send(server, path, token, kind, body).await
+}
+
+/// A form with a picture, as browsers write it: its type and its body.
+pub(crate) fn file_form(field: &str, file: &[u8]) -> (&'static str, Vec<u8>) {
     let head = format!(
         "--frontier\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"me.png\"\r\n\
          Content-Type: image/png\r\n\r\n"
     );
     let body = [head.as_bytes(), file, b"\r\n--frontier--\r\n"].concat();
-    send(server, path, token, "multipart/form-data; boundary=frontier", body).await
+    ("multipart/form-data; boundary=frontier", body)
 }
 
 /// Sends a body of this type.

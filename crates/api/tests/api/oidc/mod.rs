@@ -8,7 +8,7 @@ mod real;
 mod real_pages;
 mod real_provider;
 mod sign_in;
-mod stand_in;
+pub(crate) mod stand_in;
 
 use crate::support::{Reply, Server};
 use axum::http::{Method, StatusCode};
@@ -45,16 +45,16 @@ pub(crate) async fn bearers(
 }
 
 /// A browser's part in a sign-in that was begun.
-struct Begun {
+pub(crate) struct Begun {
     url: url::Url,
-    state: String,
-    nonce: String,
+    pub(crate) state: String,
+    pub(crate) nonce: String,
     /// The cookie, as a header.
-    cookie: String,
+    pub(crate) cookie: String,
 }
 
 impl Begun {
-    fn of(reply: &Reply) -> Self {
+    pub(crate) fn of(reply: &Reply) -> Self {
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
         let url: url::Url =
             reply.json()["authorization_url"].as_str().expect("a URL").parse().expect("a URL");

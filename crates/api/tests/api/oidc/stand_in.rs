@@ -14,7 +14,7 @@ use std::{
 
 /// A key pair.
 #[derive(Clone)]
-pub(super) struct Pair {
+pub(crate) struct Pair {
     pub(super) algorithm: Algorithm,
     pub(super) kid: String,
     pub(super) private: String,
@@ -41,7 +41,7 @@ impl Pair {
         Self { algorithm, kid: kid.to_owned(), private: text("private"), public: text("public"), jwk }
     }
 
-    pub(super) fn ed(kid: &str) -> Self {
+    pub(crate) fn ed(kid: &str) -> Self {
         Self::make("ed25519", "{}", "pkcs8", Algorithm::EdDSA, kid)
     }
 
@@ -75,7 +75,7 @@ impl Pair {
         format!("{message}.{}", signature.expect("signed"))
     }
 
-    pub(super) fn sign(&self, typ: &str, claims: &Value) -> String {
+    pub(crate) fn sign(&self, typ: &str, claims: &Value) -> String {
         let header =
             Header { typ: Some(typ.to_owned()), kid: Some(self.kid.clone()), ..Header::new(self.algorithm) };
         jsonwebtoken::encode(&header, claims, &self.encoding()).expect("signed")
@@ -100,11 +100,11 @@ struct Inner {
 
 /// See the module.
 #[derive(Clone)]
-pub(super) struct StandIn(Arc<Inner>);
+pub(crate) struct StandIn(Arc<Inner>);
 
 impl StandIn {
     /// Serves until the runtime ends.
-    pub(super) async fn start(keys: &[&Pair]) -> Self {
+    pub(crate) async fn start(keys: &[&Pair]) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let said = Mutex::new(Said::default());
@@ -121,7 +121,7 @@ impl StandIn {
         this
     }
 
-    pub(super) fn issuer(&self) -> String {
+    pub(crate) fn issuer(&self) -> String {
         self.0.base.clone()
     }
 
@@ -142,7 +142,7 @@ impl StandIn {
         self.change(|said| said.keys = keys);
     }
 
-    pub(super) fn answer_with(&self, id_token: String, userinfo: Value) {
+    pub(crate) fn answer_with(&self, id_token: String, userinfo: Value) {
         self.change(|said| (said.id_token, said.userinfo) = (id_token, userinfo));
     }
 

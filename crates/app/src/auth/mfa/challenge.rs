@@ -70,6 +70,7 @@ impl Auth {
         user: &User,
         rights: &Rights,
         device: Option<&str>,
+        client: &Client,
     ) -> Result<Way> {
         let factor = self.reader.find_factor(user.id).await?;
         let is_enrolled = factor.is_some_and(|factor| factor.confirmed_at.is_some());
@@ -87,6 +88,8 @@ impl Auth {
         if !is_trusted {
             let expires_at = now + Duration::seconds(CHALLENGE_SECONDS);
             tx.insert_challenge(id, user.id, expires_at, now).await?;
+            // Also when it is never answered: somebody knew the password.
+            tx.insert_audit(self.entry("mfa.challenge", Outcome::Success, Some(user), client)).await?;
         }
         tx.commit().await?;
         Ok(if is_trusted { Way::Open(Some(now)) } else { Way::Ask(Challenge { token, is_enrolled }) })
@@ -114,7 +117,7 @@ impl Mfa {
         if !tx.try_challenge(claims.jti, user.id, MAX_TRIES, now).await? {
             return Err(invalid());
         }
-        let Some(used) = self.use_code(&tx, user.id, &code, now).await? else {
+        let Some(used) = self.use_code(&tx, &user, &code, client).await? else {
             self.note_wrong(tx, &user, "mfa.pass", client).await?;
             metrics::signed_in(false);
             return Err(Error::unauthenticated("the code is not right").with_code("mfa_code_invalid"));

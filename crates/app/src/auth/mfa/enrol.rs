@@ -1,7 +1,10 @@
 //! Setting up a factor: a secret first, which counts for nothing until a code has shown that it arrived.
 
-use super::{Mfa, challenge::MAX_TRIES, codes, place, too_often, totp, wrong_code};
-use crate::auth::{Client, TokenPair, login::How, mfa::codes::Code, tokens::invalid};
+use super::{Mfa, challenge::MAX_TRIES, codes, place, totp, wrong_code};
+use crate::{
+    audit::{changes, with_secret},
+    auth::{Client, TokenPair, login::How, mfa::codes::Code, tokens::invalid},
+};
 use bifrost_domain::{
     error::{Error, Result},
     ids::SessionId,
@@ -107,7 +110,9 @@ impl Mfa {
         if !tx.put_factor(user.id, sealed, self.cipher.key_id(), now).await? {
             return Err(already());
         }
-        tx.insert_audit(self.entry("mfa.setup", Outcome::Success, user, client)).await?;
+        let mut entry = self.entry("mfa.setup", Outcome::Success, user, client);
+        entry.changes = Some(with_secret(None, "totp_secret", false));
+        tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(Enrolment {
             secret: totp::spelled(&secret).into(),
@@ -140,7 +145,7 @@ impl Mfa {
             return Err(already());
         }
         if !may_try {
-            return Err(too_often());
+            return Err(self.too_often(&user, client));
         }
         let step = match &code {
             Code::OneTime(code) => {
@@ -157,7 +162,10 @@ impl Mfa {
         }
         let (recovery_codes, hashes) = codes::recovery_codes();
         tx.replace_recovery_codes(user.id, hashes, now).await?;
-        tx.insert_audit(self.entry("mfa.enrol", Outcome::Success, &user, client)).await?;
+        let mut entry = self.entry("mfa.enrol", Outcome::Success, &user, client);
+        let enabled = changes([("mfa_enabled", false.into(), true.into())]);
+        entry.changes = Some(with_secret(enabled, "recovery_codes", false));
+        tx.insert_audit(entry).await?;
         if let By::Challenge(id) = by
             && !tx.use_challenge(id, now).await?
         {

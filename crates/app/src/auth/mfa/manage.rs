@@ -1,7 +1,10 @@
 //! The own second factor, for who is signed in: what there is, removing it, new recovery codes, trusted devices.
 
 use super::{Mfa, codes, codes::Code, not_enrolled, wrong_code};
-use crate::auth::{Client, tokens::invalid};
+use crate::{
+    audit::{changes, with_secret},
+    auth::{Client, tokens::invalid},
+};
 use bifrost_domain::{
     error::{Error, Result},
     ids::TrustedDeviceId,
@@ -74,7 +77,7 @@ impl Mfa {
         let now = self.auth.clock.now();
         let tx = self.auth.store.db().begin().await?;
         tx.lock_user(user.id).await?;
-        let Some(used) = self.use_code(&tx, user.id, &code, now).await? else {
+        let Some(used) = self.use_code(&tx, user, &code, client).await? else {
             self.note_wrong(tx, user, "mfa.prove", client).await?;
             return Err(wrong_code());
         };
@@ -105,7 +108,9 @@ impl Mfa {
         if !tx.delete_factor(user.id, self.auth.clock.now()).await? {
             return Err(not_enrolled());
         }
-        tx.insert_audit(self.entry("mfa.remove", Outcome::Success, user, client)).await?;
+        let mut entry = self.entry("mfa.remove", Outcome::Success, user, client);
+        entry.changes = changes([("mfa_enabled", true.into(), false.into())]);
+        tx.insert_audit(entry).await?;
         Ok(tx.commit().await?)
     }
 
@@ -123,7 +128,9 @@ impl Mfa {
         let tx = self.proved(permit, user, proof, "mfa.recovery_codes", client).await?;
         let (codes, hashes) = codes::recovery_codes();
         tx.replace_recovery_codes(user.id, hashes, self.auth.clock.now()).await?;
-        tx.insert_audit(self.entry("mfa.recovery_codes", Outcome::Success, user, client)).await?;
+        let mut entry = self.entry("mfa.recovery_codes", Outcome::Success, user, client);
+        entry.changes = Some(with_secret(None, "recovery_codes", true));
+        tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(codes)
     }
@@ -161,7 +168,7 @@ impl Mfa {
         let code = Code::read(code)?;
         let tx = self.auth.store.db().begin().await?;
         tx.lock_user(user.id).await?;
-        if self.use_code(&tx, user.id, &code, self.auth.clock.now()).await?.is_none() {
+        if self.use_code(&tx, user, &code, client).await?.is_none() {
             self.note_wrong(tx, user, action, client).await?;
             return Err(wrong_code());
         }

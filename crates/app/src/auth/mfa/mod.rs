@@ -31,7 +31,7 @@ use bifrost_storage::{
     audit::{Entry, Outcome},
     mfa::{Factor, TryLimit},
 };
-use chrono::{DateTime, Duration, Utc};
+use chrono::Duration;
 use codes::Code;
 use serde_json::json;
 use std::{fmt, sync::Arc};
@@ -78,14 +78,6 @@ fn not_enrolled() -> Error {
         .with_code("mfa_not_enrolled")
 }
 
-fn too_often() -> Error {
-    let seconds = LIMIT.within.num_seconds().unsigned_abs();
-    Error::new(
-        Kind::TooMany { retry_after_seconds: seconds },
-        "too many wrong codes; wait a quarter of an hour",
-    )
-}
-
 impl Mfa {
     /// The second factor over sign-in; `cipher` seals the secrets.
     #[must_use]
@@ -95,23 +87,34 @@ impl Mfa {
 
     /// Looks at a code of an enrolled user and uses it up; `None`: it is not right. The transaction is to be committed in both cases, so
     /// that the try counts.
-    async fn use_code(&self, tx: &Tx, user: UserId, code: &Code, now: DateTime<Utc>) -> Result<Option<Used>> {
-        let may_try = tx.try_factor(user, LIMIT, now).await?;
-        let factor = tx.find_factor(user).await?.filter(|factor| factor.confirmed_at.is_some());
+    async fn use_code(&self, tx: &Tx, user: &User, code: &Code, client: &Client) -> Result<Option<Used>> {
+        let now = self.auth.clock.now();
+        let may_try = tx.try_factor(user.id, LIMIT, now).await?;
+        let factor = tx.find_factor(user.id).await?.filter(|factor| factor.confirmed_at.is_some());
         let factor = factor.ok_or_else(not_enrolled)?;
         if !may_try {
-            return Err(too_often());
+            return Err(self.too_often(user, client));
         }
         Ok(match code {
             Code::OneTime(code) => {
-                match totp::find_step(&self.open(user, &factor)?, code, factor.last_step, now)? {
-                    Some(step) if tx.use_step(user, step).await? => Some(Used::OneTime),
+                match totp::find_step(&self.open(user.id, &factor)?, code, factor.last_step, now)? {
+                    Some(step) if tx.use_step(user.id, step).await? => Some(Used::OneTime),
                     _ => None,
                 }
             }
-            Code::Recovery(hash) if tx.use_recovery_code(user, hash, now).await? => Some(Used::Recovery),
+            Code::Recovery(hash) if tx.use_recovery_code(user.id, hash, now).await? => Some(Used::Recovery),
             Code::Recovery(_) | Code::Nonsense => None,
         })
+    }
+
+    /// Refuses more codes of somebody for a while, and notes it.
+    fn too_often(&self, user: &User, client: &Client) -> Error {
+        self.auth.note_limited("codes", "", user.into(), client);
+        let seconds = LIMIT.within.num_seconds().unsigned_abs();
+        Error::new(
+            Kind::TooMany { retry_after_seconds: seconds },
+            "too many wrong codes; wait a quarter of an hour",
+        )
     }
 
     fn open(&self, user: UserId, factor: &Factor) -> Result<Vec<u8>> {
