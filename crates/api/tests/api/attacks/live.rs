@@ -90,7 +90,7 @@ async fn a_strangers_socket_hears_nothing_of_others() {
                 let code = loop {
                     match live.hear().await {
                         Ok(said) => {
-                            assert!(said["type"] == "error" || said["channels"] == json!([]), "{said}")
+                            assert!(said["type"] == "error" || said["channels"] == json!([]), "{said}");
                         }
                         Err(code) => break code,
                     }
