@@ -115,7 +115,11 @@ async fn sign_out_ends_the_session() {
 
 #[tokio::test]
 async fn the_first_user_sets_the_system_up() {
-    let server = Server::start_with(|setup| setup.dev_user = false).await;
+    let server = Server::start_with(|setup| {
+        setup.dev_user = false;
+        setup.auth.registration_enabled = false;
+    })
+    .await;
     let status = server.ask(Method::GET, "/auth/status", &[], None).await.json();
     assert_eq!(
         status,

@@ -120,6 +120,7 @@ impl Server {
         let mut setup = Setup {
             api: ApiSettings::new(environment, "http://localhost:8000".parse().expect("a URL")),
             auth: AuthSettings {
+                registration_enabled: true,
                 dev_user: Some(DevUser { email: "admin@localhost".into(), password: "admin".into() }),
                 ..AuthSettings::new(KEY.into(), environment)
             },

@@ -86,7 +86,7 @@ pub(super) const KINDS: [&str; 17] = [
 ];
 
 /// What stands in a path, by the path up to there.
-const OBJECTS: [(&str, &str); 19] = [
+const OBJECTS: [(&str, &str); 20] = [
     ("/api/applications/{id}", "application"),
     ("/api/applications/{id}/keys/{key_id}", "application_key"),
     ("/api/branding/logo/{kind}", "logo"),
@@ -100,6 +100,7 @@ const OBJECTS: [(&str, &str); 19] = [
     ("/api/sdk/keys/{id}", "sdk_key"),
     ("/api/users/{id}", "user"),
     ("/api/workflow-keys/{id}", "workflow_key"),
+    ("/auth/callback/{name}", "provider_name"),
     ("/auth/mfa/trusted-devices/{id}", "trusted_device"),
     ("/auth/oauth/accounts/{provider}", "provider_name"),
     ("/auth/oauth/init/{provider}", "provider_name"),
@@ -203,12 +204,14 @@ fn jsons() -> Vec<(&'static str, Value)> {
         ("POST /auth/device/lookup", json!({"user_code": "{user_code}"})),
         ("DELETE /auth/mfa", proof.clone()),
         ("POST /auth/mfa/login", json!({"mfa_token": "x.y.z", "code": "123456"})),
-        ("POST /auth/mfa/recovery-codes/regenerate", proof),
+        ("POST /auth/mfa/prove", json!({"code": "123456"})),
+        ("POST /auth/mfa/recovery-codes/regenerate", proof.clone()),
         ("POST /auth/mfa/setup", json!({"mfa_token": "x.y.z"})),
         ("POST /auth/mfa/totp/setup", json!({"mfa_token": "x.y.z"})),
         ("POST /auth/mfa/totp/verify", json!({"mfa_token": "x.y.z", "code": "123456"})),
         ("POST /auth/mfa/verify", json!({"mfa_token": "x.y.z", "code": "123456"})),
         ("POST /auth/oauth/callback", json!({"code": "code", "state": "A".repeat(43)})),
+        ("POST /auth/oauth/link/{provider}", proof),
         ("POST /auth/refresh", json!({"refresh_token": "x.y.z"})),
         ("POST /auth/register", json!({"email": "owner@acme.example", "password": "a long password"})),
         ("POST /auth/switch-organization", json!({"organization_id": "{organization}"})),

@@ -98,6 +98,11 @@ pub(super) async fn second_factor(walk: &mut Walk, ann: &Someone) {
         walk.left([about("mfa.enrol").changes(changes)]).await;
 
         with_a_code(walk, &enrolled["recovery_codes"][0], &about).await;
+        let show = |code: &Value| Ask::to("POST /auth/mfa/prove").by(by).json(&json!({"code": code}));
+        assert_eq!(walk.ask_any(show(&json!("x"))).await.problem().1, "mfa_code_invalid");
+        walk.left([about("mfa.prove").failed().detail(json!({"reason": "wrong_code"}))]).await;
+        walk.ask(show(&enrolled["recovery_codes"][1])).await;
+        walk.left([about("mfa.prove").detail(json!({"method": "recovery_code"}))]).await;
         trusted_devices(walk, by, &about).await;
 
         walk.ask(Ask::to("POST /auth/mfa/recovery-codes/regenerate").by(by).json(&proof)).await;

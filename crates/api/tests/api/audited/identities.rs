@@ -2,7 +2,7 @@
 
 use super::{
     Scene,
-    directory::{ANN, id},
+    directory::{ANN, ANNS_PASSWORD, id},
     expected::{ANY, gone, line, made},
     walk::{ADMIN, Ask, Walk},
 };
@@ -86,6 +86,7 @@ async fn people(walk: &mut Walk, scene: &Scene, key: &Pair, stand_in: &StandIn) 
 
     // Somebody who is known links another identity of his, and takes it away.
     let begin = Ask::to("POST /auth/oauth/link/{provider}").at(&["stand-in"]).by(&scene.ann.bearer);
+    let begin = begin.json(&json!({"password": ANNS_PASSWORD}));
     let begun = Begun::of(&walk.ask(begin).await);
     walk.left([]).await;
     answer(walk, key, stand_in, &begun, &json!({"sub": "ann there"}));
