@@ -112,7 +112,7 @@ async fn registrations_are_limited_by_address() {
         let body = Some(json!({"email": "ann@nowhere.example", "password": "a long password"}));
         server.ask(Method::POST, "/auth/register", &[], body).await
     };
-    assert_eq!(ask().await.problem().0, 403);
+    assert_eq!(ask().await.problem().0, 400);
     let refused = ask().await;
     assert_eq!(refused.problem().0, 429);
     assert_eq!(refused.header("retry-after"), "60");

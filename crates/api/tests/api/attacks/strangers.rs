@@ -20,8 +20,12 @@ const ELSE: [(&str, &[u16]); 3] = [
 ];
 
 /// For these a session of ours is needed, and what is answered without.
-const FOR_SESSIONS: [(&str, &[u16]); 2] =
-    [("POST /auth/oauth/link/{provider}", &[403]), ("POST /auth/switch-organization", &[400])];
+const FOR_SESSIONS: [(&str, &[u16]); 3] = [
+    // A key is as good; a provider's token is not.
+    ("GET /api/executions/{id}/stream", &[403, 404]),
+    ("POST /auth/oauth/link/{provider}", &[403]),
+    ("POST /auth/switch-organization", &[400]),
+];
 
 fn values(route: &Route, things: &Things) -> Vec<String> {
     route.places.iter().map(|kind| things[kind].clone()).collect()
@@ -139,7 +143,7 @@ const ENDS: [&str; 4] = [
 ];
 
 /// What does not succeed here, and why.
-const BUT: [(&str, u16); 5] = [
+const BUT: [(&str, u16); 6] = [
     // It was approved just before.
     ("POST /auth/device/lookup", 404),
     // For platform admins alone, once it is known whose execution it is.
@@ -150,6 +154,8 @@ const BUT: [(&str, u16); 5] = [
     ("DELETE /api/organizations/{id}", 409),
     // There is no Python.
     ("POST /api/workflows/validate", 503),
+    // The code is made up.
+    ("POST /auth/mfa/prove", 400),
 ];
 
 /// Lists, searches and exports with a filter that names something foreign answer as if it named nothing.
