@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use bifrost_boot::{
-    Opened, Role,
+    Opened, Role, allocator,
     metrics::Exporter,
     open,
     settings::{Mode, Settings},
@@ -22,6 +22,7 @@ pub(crate) const EX_CONFIG: u8 = 78;
 /// Reads the settings and runs the process until SIGTERM or Ctrl-C; errors are one line each on stderr.
 #[must_use]
 pub fn main(mode: Mode) -> ExitCode {
+    allocator::give_large_blocks_back();
     // The only place that chooses a cryptography provider; a second choice is an error that changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let settings = match Settings::from_process(mode) {

@@ -1,17 +1,20 @@
-//! What the allocator keeps for later.
+//! How the allocator treats large blocks.
 
-/// Gives what is free back to the system.
+/// Blocks of this size and more are the system's again when they are freed, bytes.
+#[cfg(target_env = "gnu")]
+const LARGE: i32 = 1024 * 1024;
+
+/// Gives large blocks back to the system as soon as they are freed.
 ///
-/// glibc keeps blocks of up to 32 MiB once it has seen one of that size (mallopt(3), `M_MMAP_THRESHOLD`), so that the 19 MiB of a password
-/// check stay with the process. To have each of them fresh from the system costs a check half as much again; so it is given back when there
-/// was none for a while. Takes about a millisecond; a no-op with other allocators.
-pub(crate) fn give_back() {
+/// glibc begins so, but raises its bound to the size of each such block that is freed, up to 32 MiB (mallopt(3), `M_MMAP_THRESHOLD`): after
+/// one password check the 19 MiB of every processor's next one would stay. To be called before there are threads.
+pub fn give_large_blocks_back() {
     #[cfg(target_env = "gnu")]
     {
         #[expect(unsafe_code, reason = "no crate of ours wraps it")]
-        // SAFETY: malloc_trim(3) takes a number and may be called by any thread at any time.
+        // SAFETY: it takes two numbers, and nothing else allocates meanwhile.
         unsafe {
-            nix::libc::malloc_trim(0);
+            nix::libc::mallopt(nix::libc::M_MMAP_THRESHOLD, LARGE);
         }
     }
 }

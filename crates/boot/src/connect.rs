@@ -1,7 +1,7 @@
 //! Opens everything the settings name and builds the application over it.
 
 use crate::{
-    allocator, clock, data_folder, migrate,
+    clock, data_folder, migrate,
     settings::{BrokerChoice, BusChoice, Database, Environment, ObjectsChoice, Settings, ensure_keys},
 };
 use anyhow::{Context, Result, bail};
@@ -174,7 +174,6 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
     let environment = auth_environment(settings.environment);
     let mut auth_settings = AuthSettings::new(keys.signing, environment);
     auth_settings.previous_key = keys.previous;
-    auth_settings.give_memory_back = allocator::give_back;
     auth_settings.registration_enabled = settings.identity.registration_enabled;
     auth_settings.mfa_required = settings.identity.mfa_required;
     auth_settings.password_min_length = settings.identity.password_min_length;

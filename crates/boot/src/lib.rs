@@ -7,7 +7,7 @@
 //!
 //! How to add a backend: a variant of its choice in [`settings`], an arm in [`connect`], a part in [`health`].
 
-mod allocator;
+pub mod allocator;
 mod clock;
 pub mod connect;
 mod data_folder;

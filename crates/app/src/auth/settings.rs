@@ -48,8 +48,6 @@ pub struct AuthSettings {
     pub refresh_ttl: Duration,
     /// How long a session holds, however often it is refreshed (RFC 9700, 4.14.2).
     pub session_ttl: Duration,
-    /// Gives free memory back to the system; called a while after the last password check.
-    pub give_memory_back: fn(),
     /// Whether people may register; the first user always may.
     pub registration_enabled: bool,
     /// Where the program runs.
@@ -83,7 +81,6 @@ impl AuthSettings {
             access_ttl: Duration::from_secs(30 * 60),
             refresh_ttl: Duration::from_secs(7 * 24 * 60 * 60),
             session_ttl: Duration::from_secs(30 * 24 * 60 * 60),
-            give_memory_back: || {},
             registration_enabled: environment == Environment::Development,
             environment,
             dev_user: None,

@@ -13,28 +13,16 @@ use argon2::{
 };
 use bifrost_domain::error::{Error, Result};
 use secrecy::{ExposeSecret, SecretString};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// How long a check waits for its turn before the server counts as overloaded.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// When there was no check for so long, their memory is given back.
-const QUIET: Duration = Duration::from_secs(5);
-
 /// Makes and checks password hashes.
 #[derive(Debug, Clone)]
 pub(super) struct Passwords {
     turns: Arc<Semaphore>,
-    /// How many there were.
-    done: Arc<AtomicU64>,
-    give_memory_back: fn(),
     memory_kib: u32,
     passes: u32,
 }
@@ -43,8 +31,6 @@ impl Passwords {
     pub(super) fn new(settings: &AuthSettings) -> Self {
         Self {
             turns: Arc::new(Semaphore::new(settings.password_concurrency.max(1))),
-            done: Arc::default(),
-            give_memory_back: settings.give_memory_back,
             memory_kib: settings.argon2_memory_kib,
             passes: settings.argon2_passes,
         }
@@ -108,24 +94,12 @@ impl Passwords {
             .map_err(|_| Error::unavailable("too many sign-ins at the same time; try again in a moment"))?
             .map_err(Error::internal)?;
         // The turn goes with the work: a caller who leaves does not make room for more work than is bounded.
-        let working = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work()
-        });
-        self.tidy_up_later();
-        working.await.map_err(Error::internal)?
-    }
-
-    /// Gives the memory back, unless there is another check within a while.
-    fn tidy_up_later(&self) {
-        let mine = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        let (done, give_memory_back) = (Arc::clone(&self.done), self.give_memory_back);
-        tokio::spawn(async move {
-            tokio::time::sleep(QUIET).await;
-            if done.load(Ordering::Relaxed) == mine {
-                tokio::task::spawn_blocking(give_memory_back);
-            }
-        });
+        })
+        .await
+        .map_err(Error::internal)?
     }
 }
 
@@ -196,24 +170,5 @@ mod tests {
         assert_eq!(tries.join_all().await.len(), 100);
         let most = most.load(Ordering::SeqCst);
         assert!((1..=BOUND).contains(&most), "{most} at once");
-    }
-
-    #[tokio::test]
-    async fn memory_is_given_back_a_while_after_the_last_check() {
-        static TIMES: AtomicUsize = AtomicUsize::new(0);
-        let settings = AuthSettings {
-            give_memory_back: || {
-                TIMES.fetch_add(1, Ordering::Relaxed);
-            },
-            ..AuthSettings::new("q8Zr2LwXc7VbN1mK5tYhG3fD9sJ4pA6e".into(), Environment::Testing)
-        };
-        let passwords = Passwords::new(&settings);
-        for _ in 0..3 {
-            passwords.verify("wrong".into(), None).await.expect("checked");
-        }
-        tokio::time::sleep(QUIET / 2).await;
-        assert_eq!(TIMES.load(Ordering::Relaxed), 0, "the next one may be about to come");
-        tokio::time::sleep(QUIET).await;
-        assert_eq!(TIMES.load(Ordering::Relaxed), 1, "once for all of them");
     }
 }
