@@ -167,7 +167,10 @@ pub fn policy_table(document: &OpenApi) -> String {
         "\nWho owes a second factor that is required has `account.factor` and nothing else, until it is shown (403 `mfa_required`).\n\n\
          A permission holds in the organization that the call acts in (`X-Organization-Id`, else the one the session was switched \
          to, else home), and reaches nothing of another one: what belongs to another organization answers 404, as what does not exist.\n\n\
-         ## Routes\n\n| route | permission |\n|---|---|\n",
+         ## Routes\n\n\
+         Some routes ask more once it is known what they are asked for: an execution of somebody else needs `executions.read_all` (to cancel it \
+         `executions.cancel_all`), its variables are for platform admins, posted code needs `executions.run_code`, \
+         a form needs its role.\n\n| route | permission |\n|---|---|\n",
     );
     for (method, path, operation) in operations(document) {
         let _ = writeln!(text, "| `{method} {path}` | {} |", permission_of(operation).unwrap_or("MISSING"));

@@ -28,9 +28,12 @@ const MOST_KEY_BYTES: usize = 255;
 #[derive(Debug, Clone)]
 pub(crate) struct Repeat(pub(crate) String);
 
+/// What they answer opens a session or a connection: it is not kept, and worth nothing when it is asked for again.
+const WITHOUT: [&str; 2] = ["/api/live/ticket", "/api/profile/password"];
+
 /// Whether requests of this kind may carry a key.
 pub(crate) fn takes_key(method: &Method, path: &str) -> bool {
-    method == Method::POST && !path.starts_with("/auth/")
+    method == Method::POST && !path.starts_with("/auth/") && !WITHOUT.contains(&path)
 }
 
 /// The request's key.
@@ -127,7 +130,8 @@ async fn finish(state: &ApiState, claim: Claim, response: Response) -> Response 
     };
     let shown = match parts.extensions.get::<Repeat>() {
         Some(Repeat(text)) => Some(text.clone()),
-        None if body.is_empty() => None,
+        // Who sets a cookie gives a credential.
+        None if body.is_empty() || parts.headers.contains_key(header::SET_COOKIE) => None,
         None => text_of(&body),
     };
     // Without its text an answer of 2xx cannot be given again.

@@ -169,6 +169,23 @@ async fn a_credential_is_not_shown_again() {
     assert_eq!(again.json(), expected);
 }
 
+/// Their answers are credentials: none may be found in a backup of the database.
+#[tokio::test]
+async fn what_answers_with_a_credential_knows_no_key() {
+    let server = Server::start().await;
+    let (token, _) = server.admin().await;
+    for round in 0..2 {
+        let ticket = server.post_with_key("/api/live/ticket", &token, "ticket", json!({})).await;
+        assert_eq!((ticket.status, ticket.header("idempotency-replayed")), (StatusCode::OK, ""), "{round}");
+    }
+    let change = json!({"current_password": "admin", "new_password": "another long password"});
+    let changed = server.post_with_key("/api/profile/password", &token, "password", change.clone()).await;
+    assert_eq!(changed.status, StatusCode::OK, "{}", changed.text);
+    let token = changed.json()["access_token"].as_str().expect("a token").to_owned();
+    let again = server.post_with_key("/api/profile/password", &token, "password", change).await;
+    assert_eq!(again.problem(), (400, "password_wrong".into()), "it is looked at anew");
+}
+
 #[tokio::test]
 async fn a_key_that_cannot_be_one_is_refused() {
     let server = Server::start().await;

@@ -62,7 +62,7 @@ pub struct AuthSettings {
     pub argon2_passes: u32,
     /// Characters that a password has at least.
     pub password_min_length: usize,
-    /// Whether everybody who signs in with a password needs a second factor; without it their organizations' settings say.
+    /// Whether everybody needs a second factor, however he signs in; without it their organizations' settings say.
     pub mfa_required: bool,
     /// `iss` of our tokens.
     pub issuer: String,

@@ -277,8 +277,7 @@ fn check_person(permit: &Permit<WriteUsers>) -> Result<()> {
     if permit.caller().application_id.is_none() {
         return Ok(());
     }
-    let message =
-        "an application sets no passwords: people register themselves, or an administrator sets one";
+    let message = "an application sets no passwords: an administrator does, or people sign in with an identity provider";
     Err(Error::forbidden(message).with_code("person_needed"))
 }
 

@@ -196,7 +196,7 @@ pub const VARIABLES: &[Variable] = &[
         IDENTITY,
         "MFA_REQUIRED",
         "false",
-        "true or false: whether everybody who signs in with a password needs a second factor. An organization can ask for it in its settings: {\"security\": {\"mfa_required\": true}}.",
+        "true or false: whether everybody needs a second factor, however he signs in. An organization can ask for it in its settings: {\"security\": {\"mfa_required\": true}}.",
     ),
     plain(IDENTITY, "PASSWORD_MIN_LENGTH", "8", "Characters that a password has at least, 8 to 128."),
     plain(

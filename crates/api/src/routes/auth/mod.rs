@@ -255,7 +255,7 @@ async fn refresh(
 /// Make an account
 ///
 /// The first user of an empty system becomes a platform admin. Later an administrator makes the accounts, or an identity provider
-/// vouches for people.
+/// vouches for people; where registration is on, also who is expected registers: by a stub, or with an address of an organization's domain.
 #[utoipa::path(
     post, path = "/auth/register", tag = TAG, security(()),
     request_body = RegisterIn,

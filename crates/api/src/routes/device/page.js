@@ -56,7 +56,7 @@
 
   const begin = async () => {
     const found = await whoAmI();
-    if (!found.ok) return signIn("");
+    if (!found.ok) return signIn(found.status === 401 ? "" : found.body.detail || "Try again.");
     me = found.body.email;
     if (code) await look();
     else show("enter");

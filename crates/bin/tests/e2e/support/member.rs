@@ -4,7 +4,7 @@ use super::{Client, World};
 use serde_json::json;
 use sqlx::{Executor as _, Row as _};
 
-/// Somebody of an organization with a role, in a world of the stack. There is no route for roles yet: the role is written where they are kept.
+/// Somebody of an organization with a role, in a world of the stack. The role is written where roles are kept.
 pub(crate) async fn member_who_may_run(world: &World, admin: &Client) -> Client {
     let organization =
         admin.post("/api/organizations", json!({"name": "Acme", "domain": "acme.example"})).await.of(201);
