@@ -1,6 +1,9 @@
 //! Sign-in with external identity providers: `/auth/oauth/*`, and the exchange of their tokens: `/auth/token`.
 
-use super::{account::ProofIn, auth::ProviderOut};
+use super::{
+    account::{ProofIn, is_wrong_password},
+    auth::ProviderOut,
+};
 use crate::{
     access::{allowed, public},
     cookies,
@@ -75,6 +78,10 @@ struct CallbackIn {
     /// Who answers, when the provider says so (RFC 9207).
     #[schema(max_length = 2048)]
     iss: Option<String>,
+    /// At whose address of ours the answer came (`/auth/callback/{name}`): each provider has one of its own, so that the answer of one is
+    /// never taken for that of another (RFC 9700, 4.4.2.1).
+    #[schema(max_length = 2048)]
+    provider: Option<String>,
 }
 
 /// A session, or the word that an account was linked.
@@ -242,7 +249,9 @@ async fn oauth_link(
             .with_code("session_required")
     })?;
     let proof = proof.and_then(ProofIn::shown);
-    let fresh = state.mfa.freshen(&me.permit()?, session, proof, &client).await?;
+    let permit = me.permit()?;
+    let showing = state.mfa.freshen(&permit, session, proof, &client);
+    let fresh = state.failing(&me.user, &client, showing, is_wrong_password).await?;
     let binding = cookies::binding(&headers);
     let found = state.providers.begin(&provider, input.redirect_to, binding.as_deref(), Some(&fresh)).await?;
     Ok(begun(&state, found))
@@ -272,7 +281,7 @@ async fn oauth_callback(
     ValidJson(input): ValidJson<CallbackIn>,
 ) -> Result<Response> {
     state.count(&state.limits.login, &client).await?;
-    let answer = Answer { code: input.code, state: input.state, issuer: input.iss };
+    let answer = Answer { code: input.code, state: input.state, issuer: input.iss, provider: input.provider };
     let binding = cookies::binding(&headers);
     let body = |redirect_to| CallbackOut {
         access_token: None,

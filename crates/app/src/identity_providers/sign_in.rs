@@ -73,6 +73,8 @@ pub struct Answer {
     pub state: String,
     /// Who answers (RFC 9207), when the provider says so.
     pub issuer: Option<String>,
+    /// The name in our address that it came to, where the browser was sent.
+    pub provider: Option<String>,
 }
 
 fn random_text() -> String {
@@ -194,6 +196,11 @@ impl IdentityProviders {
         let state = self.store.take_oidc_state(&hash, &bound, now).await?.ok_or_else(bad_state)?;
         let provider = self.active(|one| one.id == state.provider_id).await?.ok_or_else(bad_state)?;
         let loaded = self.documents.of(&provider).await?;
+        // Before the code goes anywhere: one provider may send a browser on to another one, to be given that one's code (RFC 9700, 4.4).
+        if answer.provider.as_ref().is_some_and(|name| *name != provider.name) {
+            self.note_refusal(&provider, "mixed_up", client).await?;
+            return Err(bad_state());
+        }
         if answer.issuer.as_ref().is_some_and(|issuer| !provider.may_have_issued(issuer)) {
             self.note_refusal(&provider, "issuer", client).await?;
             return Err(bad_state());

@@ -179,6 +179,10 @@ impl Machines {
         let scopes = patch.scopes.map(|scopes| checked_scopes(scopes, &mut fields));
         let rate = patch.rate_limit_per_minute.map(|rate| checked_rate(rate, &mut fields));
         refuse(fields)?;
+        if rate.is_some() && caller.application_id.is_some() {
+            let message = "an application changes no limits: an administrator does";
+            return Err(Error::forbidden(message).with_code("person_needed"));
+        }
         let tx = self.store.db().begin().await?;
         let before = tx.lock_application(permit, id).await?.ok_or_else(not_found)?;
         let after = Application {

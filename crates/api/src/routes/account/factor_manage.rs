@@ -141,7 +141,7 @@ struct ForgottenOut {
 }
 
 /// Codes have limits of their own.
-pub(super) fn is_wrong_password(error: &Error) -> bool {
+pub(in crate::routes) fn is_wrong_password(error: &Error) -> bool {
     error.kind == Kind::BadRequest && error.code == Some("password_wrong")
 }
 

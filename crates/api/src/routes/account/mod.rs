@@ -7,7 +7,7 @@ pub(super) mod picture;
 mod profile;
 mod sessions;
 
-pub(super) use factor_manage::{METHODS, ProofIn};
+pub(super) use factor_manage::{METHODS, ProofIn, is_wrong_password};
 
 use crate::state::ApiState;
 use utoipa_axum::router::OpenApiRouter;

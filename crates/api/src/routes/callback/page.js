@@ -21,7 +21,7 @@
           : "The provider refused the sign-in. If that happens again, ask your administrator.",
       );
     }
-    const body = { code: sent.get("code"), state: sent.get("state") };
+    const body = { code: sent.get("code"), state: sent.get("state"), provider: decodeURIComponent(location.pathname.split("/").pop()) };
     if (sent.has("iss")) body.iss = sent.get("iss");
     if (!body.code || !body.state) return fail("There is no sign-in to finish here.");
     const answer = await send("../oauth/callback", body);

@@ -38,6 +38,12 @@ async fn who_has_a_password_or_a_factor_shows_it() {
     let (secret, enrolled) = enrol(server, &ben).await;
     let (ben, _) = tokens(&enrolled);
     server.clock.advance(Duration::seconds(30));
+    // Who has a session alone could have set the factor up himself.
+    let own = Some(json!({"code": enrolled.json()["recovery_codes"][0]}));
+    assert_eq!(link(&scene, &ben, own).await.fields(), required("password"));
+    let challenge = server.login("ben@acme.example", "a long password").await.json();
+    let body = json!({"mfa_token": challenge["mfa_token"], "code": enrolled.json()["recovery_codes"][0]});
+    let (ben, _) = tokens(&server.ask(Method::POST, "/auth/mfa/login", &[], Some(body)).await);
     assert_eq!(link(&scene, &ben, None).await.fields(), required("password"));
     let wrong = link(&scene, &ben, Some(json!({"code": "nonsense"}))).await;
     assert_eq!(wrong.problem(), (400, "mfa_code_invalid".to_owned()));

@@ -136,6 +136,16 @@ async fn a_sign_in_is_finished_once_in_its_browser_and_in_time() {
     let headers = [("cookie", mixed.cookie.as_str())];
     let reply = server.ask(Method::POST, "/auth/oauth/callback", &headers, Some(body)).await;
     assert_eq!(reply.problem(), invalid);
+
+    // RFC 9700, 4.4: what comes to the address of another provider is that one's, and its code is given to nobody.
+    for (provider, expected) in [("other", 400), ("stand-in", 200)] {
+        let begun = server.begin("stand-in").await;
+        answer(&begun);
+        let body = json!({"code": "code", "state": begun.state, "provider": provider});
+        let headers = [("cookie", begun.cookie.as_str())];
+        let reply = server.ask(Method::POST, "/auth/oauth/callback", &headers, Some(body)).await;
+        assert_eq!(reply.status.as_u16(), expected, "{provider}: {}", reply.text);
+    }
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ impl Mfa {
                 self.auth.prove_password(permit.caller(), password, "password", client).await?;
             }
             Some(Proof::Code(code)) => {
+                self.check_older_factor(session).await?;
                 let tx = self.proved_by_code(user, &code, PROVE, client).await?;
                 tx.insert_audit(self.entry(PROVE, Outcome::Success, user, client)).await?;
                 tx.commit().await?;
@@ -56,6 +57,25 @@ impl Mfa {
             None => self.check_young(session).await?,
         }
         Ok(FreshSession(session.session_id))
+    }
+
+    /// A factor that was set up since the session began shows nothing: who has the session may have set it up.
+    async fn check_older_factor(&self, session: &SessionState) -> Result<()> {
+        let reader = &self.auth.reader;
+        let began = reader.find_session(session.session_id).await?.ok_or_else(invalid)?.created_at;
+        let factor = reader.find_factor(session.user.id).await?;
+        if factor.and_then(|factor| factor.confirmed_at).is_none_or(|at| at < began) {
+            return Ok(());
+        }
+        if reader.find_password_hash(session.user.id).await?.is_some() {
+            return Err(Error::invalid(
+                "password",
+                "required",
+                "is required: the second factor is younger than this session",
+            ));
+        }
+        Err(Error::forbidden("the second factor is younger than this session: sign in again")
+            .with_code("sign_in_again"))
     }
 
     async fn check_young(&self, session: &SessionState) -> Result<()> {

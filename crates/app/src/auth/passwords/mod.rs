@@ -2,18 +2,21 @@
 //! async threads, a bounded number at a time. A hash says with which parameters it was made; one of others is replaced at the next
 //! sign-in. Which passwords people may choose is said in `rule.rs`.
 
+mod memory;
 mod rule;
 
 pub use rule::{PasswordRule, check};
 
 use super::AuthSettings;
 use argon2::{
-    Algorithm, Argon2, Params, Version,
+    Algorithm, Argon2, Block, Params, Version,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use bifrost_domain::error::{Error, Result};
+use memory::Memory;
 use secrecy::{ExposeSecret, SecretString};
 use std::{sync::Arc, time::Duration};
+use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
 /// How long a check waits for its turn before the server counts as overloaded.
@@ -23,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Passwords {
     turns: Arc<Semaphore>,
+    memory: Memory,
     memory_kib: u32,
     passes: u32,
 }
@@ -31,6 +35,7 @@ impl Passwords {
     pub(super) fn new(settings: &AuthSettings) -> Self {
         Self {
             turns: Arc::new(Semaphore::new(settings.password_concurrency.max(1))),
+            memory: Memory::default(),
             memory_kib: settings.argon2_memory_kib,
             passes: settings.argon2_passes,
         }
@@ -51,12 +56,19 @@ impl Passwords {
     /// Whether the password fits. Without a hash the answer is no, after the same work.
     pub(super) async fn verify(&self, password: SecretString, hash: Option<SecretString>) -> Result<bool> {
         let hasher = self.hasher()?;
-        let nobody = self.nobody();
+        let (this, is_somebody) = (self.clone(), hash.is_some());
+        let hash = hash.unwrap_or_else(|| self.nobody().into());
         self.in_turn(move || {
-            let text = hash.as_ref().map_or(nobody.as_str(), ExposeSecret::expose_secret);
-            let parsed = PasswordHash::new(text).map_err(|error| Error::internal(error.to_string()))?;
-            let fits = hasher.verify_password(password.expose_secret().as_bytes(), &parsed).is_ok();
-            Ok(fits && hash.is_some())
+            let parsed = PasswordHash::new(hash.expose_secret())
+                .map_err(|error| Error::internal(error.to_string()))?;
+            let password = password.expose_secret().as_bytes();
+            let fits = if this.is_outdated(&hash) {
+                hasher.verify_password(password, &parsed).is_ok()
+            } else {
+                this.memory
+                    .with(hasher.params().block_count(), |blocks| fits(&hasher, password, &parsed, blocks))
+            };
+            Ok(fits && is_somebody)
         })
         .await
     }
@@ -93,6 +105,7 @@ impl Passwords {
             .await
             .map_err(|_| Error::unavailable("too many sign-ins at the same time; try again in a moment"))?
             .map_err(Error::internal)?;
+        self.memory.give_back_later();
         // The turn goes with the work: a caller who leaves does not make room for more work than is bounded.
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -101,6 +114,16 @@ impl Passwords {
         .await
         .map_err(Error::internal)?
     }
+}
+
+/// As [`PasswordVerifier::verify_password`], in memory that is there.
+fn fits(hasher: &Argon2<'_>, password: &[u8], hash: &PasswordHash, blocks: &mut [Block]) -> bool {
+    let (Some(salt), Some(expected), Some(19)) = (&hash.salt, &hash.hash, hash.version) else {
+        return hasher.verify_password(password, hash).is_ok();
+    };
+    let mut found = vec![0; expected.as_bytes().len()];
+    let made = hasher.hash_password_into_with_memory(password, salt.as_ref(), &mut found, blocks);
+    made.is_ok() && bool::from(found.ct_eq(expected.as_bytes()))
 }
 
 #[cfg(test)]
