@@ -157,8 +157,9 @@ impl Organizations {
         refuse(fields)?;
         let now = self.clock.now();
         let moves = patch.kind.is_some() || patch.parent_id.is_some();
+        let changes_ranks = moves || patch.is_active.is_some();
         let tx = self.store.db().begin().await?;
-        if moves {
+        if changes_ranks {
             tx.lock_tree().await?;
         }
         let before = tx.find_organization(id).await?.ok_or_else(not_found)?;
@@ -175,7 +176,7 @@ impl Organizations {
             .await
             .map_err(domain_taken)?
             .ok_or_else(not_found)?;
-        if moves {
+        if changes_ranks {
             tx.inherit(now).await?;
         }
         let mut entry = self.entry("organization.update", id, caller, client);

@@ -4,6 +4,7 @@
 use crate::{
     Error, Reader, Tx, dialect,
     entities::{roles, user_roles},
+    machines::rows,
 };
 use bifrost_domain::{
     ids::{OrganizationId, RoleId, UserId},
@@ -329,7 +330,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives administrators of groups their rank in the organizations below, and takes what they inherit no longer. Called under
+    /// Gives administrators of active groups their rank in the organizations below, and takes what they inherit no longer. Called under
     /// [`Tx::lock_tree`] after every change of the tree or of a membership.
     ///
     /// # Errors
@@ -337,14 +338,14 @@ impl Tx {
     pub async fn inherit(&self, now: DateTime<Utc>) -> Result<(), Error> {
         // The tree has three levels: below an organization are its children and theirs.
         const WANTED: &str = "WITH wanted AS (SELECT m.user_id AS user_id, o.id AS organization_id, a.id AS via, m.role AS role \
-             FROM memberships m JOIN organizations a ON a.id = m.organization_id AND a.kind <> 'company' \
+             FROM memberships m JOIN organizations a ON a.id = m.organization_id AND a.kind <> 'company' AND a.is_active \
              JOIN organizations o ON o.parent_id = a.id OR o.parent_id IN (SELECT id FROM organizations WHERE parent_id = a.id) \
              WHERE m.source <> 'inherited' AND m.role IN ('admin', 'owner'))";
         let delete = format!(
             "{WANTED} DELETE FROM memberships WHERE source = 'inherited' AND NOT EXISTS (SELECT 1 FROM wanted w \
              WHERE w.user_id = memberships.user_id AND w.organization_id = memberships.organization_id AND w.via = memberships.via)"
         );
-        dialect::execute_in(&self.inner, &delete, []).await?;
+        let gone = rows(&self.inner, &format!("{delete} RETURNING user_id, organization_id"), []).await?;
         let insert = format!(
             "{WANTED} INSERT INTO memberships (user_id, organization_id, via, role, source, attributes, created_at, updated_at) \
              SELECT user_id, organization_id, via, role, 'inherited', '{{}}', $1, $1 FROM wanted WHERE TRUE \
@@ -352,6 +353,14 @@ impl Tx {
              WHERE memberships.role <> excluded.role"
         );
         dialect::execute_in(&self.inner, &insert, [now.into()]).await?;
+        // Roles go with the last membership, so that a later one does not bring them back.
+        for row in gone {
+            let user: Uuid = dialect::get(&row, "memberships", "user_id")?;
+            let organization: Uuid = dialect::get(&row, "memberships", "organization_id")?;
+            let sql = "DELETE FROM user_roles WHERE user_id = $1 AND role_id IN (SELECT id FROM roles WHERE organization_id = $2) \
+                 AND NOT EXISTS (SELECT 1 FROM memberships WHERE user_id = $1 AND organization_id = $2)";
+            dialect::execute_in(&self.inner, sql, [user.into(), organization.into()]).await?;
+        }
         Ok(())
     }
 

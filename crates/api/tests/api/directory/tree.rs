@@ -149,3 +149,39 @@ async fn in_a_deactivated_organization_nobody_goes_on() {
     assert_eq!(house.me(&boss.token).await["current_organization_id"], json!(below));
     assert_eq!(id_of(&house.me(&ann.token).await), ann.id, "the session had not been ended");
 }
+
+#[tokio::test]
+async fn what_is_inherited_ends_with_the_group_and_takes_its_roles_along() {
+    let house = House::new().await;
+    let group = house.organization("Group", "group", None).await;
+    let company = house.organization("Company", "company", Some(&group)).await;
+    let ann = house.person("ann@group.example", &group, "admin").await;
+    let role = json!({"name": "Desk", "organization_id": company, "permissions": ["users.read"]});
+    let made = house.server.post("/api/roles", &house.admin, role).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let role = id_of(&made.json());
+    let holders = format!("/api/roles/{role}/users");
+    let listed = async || house.server.get(&holders, &house.admin).await.json()["user_ids"].clone();
+    let may = async || {
+        house.a_second_later();
+        house.ask_in(&company, &ann.token, Method::GET, "/api/users", None).await.status.as_u16()
+    };
+    let place = format!("/api/organizations/{company}");
+    let group_path = format!("/api/organizations/{group}");
+    for (path, away, back) in [
+        (&place, json!({"parent_id": null}), json!({"parent_id": group})),
+        (&group_path, json!({"is_active": false}), json!({"is_active": true})),
+    ] {
+        let given = house.server.post(&holders, &house.admin, json!({"user_ids": [ann.id]})).await;
+        assert!(given.status.is_success(), "{}", given.text);
+        assert_eq!((listed().await, may().await), (json!([ann.id]), 200));
+        assert_eq!(house.patch(&house.admin, path, away.clone()).await.status, 200, "{away}");
+        assert_eq!(
+            (listed().await, may().await),
+            (json!([]), if away["is_active"] == false { 401 } else { 403 }),
+            "{away}"
+        );
+        assert_eq!(house.patch(&house.admin, path, back).await.status, 200);
+        assert_eq!((listed().await, may().await), (json!([]), 200), "the rank is back, the role is not");
+    }
+}
