@@ -61,27 +61,12 @@ def prefer_to_kill() -> None:
     # The file of a process that is not dumpable belongs to root.
     set_dumpable(True)
     try:
-        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, b"1000")
-        finally:
-            os.close(descriptor)
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")
     except OSError:
         pass  # a /proc that may not be written: the kernel chooses by size alone
     finally:
         set_dumpable(dumpable == 1)
-
-
-def read_small(path: str) -> bytes:
-    """What a file of ``/proc`` holds. A file object asks the kernel four more things before its first byte, and this is done for each run."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        content = b""
-        while part := os.read(descriptor, 65536):
-            content += part
-        return content
-    finally:
-        os.close(descriptor)
 
 
 def die_with_parent(signal: int) -> None:
@@ -96,8 +81,8 @@ def no_new_privileges() -> None:
 
 def missing_capabilities() -> list[str]:
     """Which of :data:`CAPABILITIES` are not in effect."""
-    lines = read_small("/proc/self/status").splitlines()
-    effective = next((int(line.split()[1], 16) for line in lines if line.startswith(b"CapEff:")), 0)
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        effective = next((int(line.split()[1], 16) for line in file if line.startswith("CapEff:")), 0)
     return [name for name, number in CAPABILITIES.items() if not effective >> number & 1]
 
 

@@ -6,8 +6,6 @@ import errno
 import resource
 from typing import Any
 
-from . import kernel
-
 _MIB = 1 << 20
 # Kept from a run's memory until it has reached its limit: what describes that end is memory, too.
 _HEADROOM = 32 * _MIB
@@ -69,7 +67,8 @@ def cap_user() -> None:
     if processes is None:
         return
     try:
-        everybodys = int(kernel.read_small("/proc/loadavg").split()[3].partition(b"/")[2])
+        with open("/proc/loadavg", encoding="ascii") as file:
+            everybodys = int(file.read().split()[3].partition("/")[2])
         lid = everybodys + int(processes) + 8 * _OTHERS
         soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
         hard = lid if hard == resource.RLIM_INFINITY else min(lid, hard)

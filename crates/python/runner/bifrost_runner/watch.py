@@ -10,8 +10,6 @@ import os
 import signal
 from typing import Any
 
-from . import kernel
-
 PERIOD = 0.5
 # How often it is counted what the worker's user has in all.
 COUNT_PERIOD = 5.0
@@ -39,7 +37,8 @@ def family(pid: int, enough: int = MOST) -> list[tuple[int, int]]:
         threads_found += len(threads)
         for thread in threads:
             try:
-                waiting += map(int, kernel.read_small(f"/proc/{one}/task/{thread}/children").split())
+                with open(f"/proc/{one}/task/{thread}/children", "rb", buffering=0) as file:
+                    waiting += map(int, file.readall().split())
             except (OSError, ValueError):
                 continue
     return found
@@ -97,13 +96,15 @@ def _share(pid: int) -> int:
 
 def can_share(pid: int) -> None:
     """Raises when the shares of a process cannot be read."""
-    if b"Pss_Anon:" not in kernel.read_small(f"/proc/{pid}/smaps_rollup"):
-        raise OSError("the kernel does not tell what processes share (Linux 5.9 does)")
+    with open(f"/proc/{pid}/smaps_rollup", "rb", buffering=0) as file:
+        if b"Pss_Anon:" not in file.readall():
+            raise OSError("the kernel does not tell what processes share (Linux 5.9 does)")
 
 
 def _sum(path: str, names: tuple[bytes, ...]) -> int:
     try:
-        lines = kernel.read_small(path).splitlines()
+        with open(path, "rb", buffering=0) as file:
+            lines = file.readall().splitlines()
     except OSError:
         return 0  # it has ended
     return sum(int(line.split()[1]) for line in lines if line.startswith(names)) << 10
