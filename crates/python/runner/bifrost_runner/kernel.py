@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import re
 import struct
 
 CLONE_NEWNS = 0x00020000
@@ -69,6 +70,14 @@ def prefer_to_kill() -> None:
         set_dumpable(dumpable == 1)
 
 
+def go_first() -> None:
+    """This process waits for no processor while others want it, where that is allowed; what it forks is scheduled as usual."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except OSError:
+        pass  # needs CAP_SYS_NICE
+
+
 def die_with_parent(signal: int) -> None:
     """``signal`` comes when the parent ends."""
     prctl(_PR_SET_PDEATHSIG, signal, "prctl(PR_SET_PDEATHSIG)")
@@ -120,6 +129,26 @@ def private_mounts() -> None:
     unshare(CLONE_NEWNS)
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+
+
+# Numbers up to here are given once, to the first processes of a namespace, and never again (RESERVED_PIDS of the kernel).
+_RESERVED_PIDS = 300
+
+
+def bounds_pids() -> bool:
+    """Whether each PID namespace has a ``pid_max`` of its own, as from Linux 6.14 on; before, a child's would be the machine's."""
+    numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (6, 14)
+
+
+def bound_pids(most: int) -> None:
+    """At most ``most`` processes and threads at a time in the own PID namespace, besides those among its first 300. Needs
+    :func:`bounds_pids` and a ``/proc`` of the namespace's own."""
+    file = os.open("/proc/sys/kernel/pid_max", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(file, b"%d" % (_RESERVED_PIDS + most))
+    finally:
+        os.close(file)
 
 
 def bind(source: str, target: str) -> None:

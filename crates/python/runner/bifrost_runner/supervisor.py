@@ -38,6 +38,8 @@ class Supervisor:
         self.shared: set[int] = set()  # pids of children that share their user with the worker
         self.over: dict[int, str] = {}  # pid to the limit for which it was ended
         self.next_look = 0.0
+        self.next_glance = 0.0
+        self.crowd = watch.Crowd()
         self.next_count = 0.0
         self.user_has = watch.threads_of(os.geteuid())
         self.unswept = False  # orphans were left when the time for a sweep was over
@@ -62,6 +64,7 @@ class Supervisor:
         signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self.own_pid = os.pidfd_open(os.getpid())
+        kernel.go_first()
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -99,8 +102,7 @@ class Supervisor:
                 except BlockingIOError:
                     pass
                 self.reap()
-            if self.children and time.monotonic() >= self.next_look:
-                self.look()
+            self.watch()
             state = events.get(CONTROL, 0)
             if state & select.POLLOUT:
                 self.flush()
@@ -116,26 +118,45 @@ class Supervisor:
         times = [] if self.lease_end is None else [self.lease_end]
         if self.children:
             times.append(self.next_look)
+        if self.shared:
+            times.append(self.next_glance)
         return max(0, int((min(times) - time.monotonic()) * 1000) + 1) if times else None
+
+    def watch(self) -> None:
+        """Looks at the runs when it is time to, and before when many processes have begun that only a look can bound."""
+        now = time.monotonic()
+        if self.children and now >= self.next_look:
+            self.look()
+        elif self.shared and now >= self.next_glance:
+            if self.crowd.has_grown():
+                self.look()
+            self.next_glance = time.monotonic() + watch.GLANCE_PERIOD
 
     def look(self) -> None:
         """Ends the runs that use more than they may, all their processes together."""
         begun = time.monotonic()
-        if self.shared and begun >= self.next_count:
-            self.count_user()
-        for pid, limits in list(self.limits.items()):
-            members = watch.family(pid, int(limits.get("processes") or watch.MOST))
-            over = watch.exceeded(members, limits, pid in self.shared)
-            if over is not None:
-                self.over.setdefault(pid, over)
-                if self.has_no_namespaces():
-                    watch.end(members)
-                self.kill(self.children[pid], signal.SIGKILL)
+        families = {pid: watch.family(pid, int(limits.get("processes") or watch.MOST)) for pid, limits in self.limits.items()}
+        # What grows first: whatever else is done takes the longer, the more of them there are.
+        many = [pid for pid in self.shared if watch.are_too_many(families[pid], self.limits[pid])]
+        for pid in many:
+            self.end(pid, "processes", families.pop(pid))
+        for pid, members in families.items():
+            if watch.uses_too_much(members, self.limits[pid]):
+                self.end(pid, "memory", members)
         if self.has_no_namespaces():
             self.thin_out()
+        if self.shared and not many and begun >= self.next_count:
+            self.count_user()
         # A machine in trouble is slow to look at: the lease and the worker go first.
         now = time.monotonic()
         self.next_look = now + max(watch.PERIOD, (now - begun) * 4)
+
+    def end(self, pid: int, over: str, members: list[tuple[int, int]]) -> None:
+        """Ends a run that is past a limit."""
+        self.over.setdefault(pid, over)
+        if self.has_no_namespaces():
+            watch.end(members)
+        self.kill(self.children[pid], signal.SIGKILL)
 
     def count_user(self) -> None:
         """Keeps what runs without a user of their own may begin close to what the worker's user has now."""

@@ -30,6 +30,7 @@ class Walls:
         self.prefixes = _prefixes()
         self.landlock_version = 0
         self.namespace = -1
+        self.bounds_pids = kernel.bounds_pids()
         self.found: dict[str, bool | str] = {}
         self.readable: list[kernel.Beneath] = []
         self.devices: list[kernel.Beneath] = []
@@ -88,6 +89,8 @@ class Walls:
         writable = [temp]
         if self.found.get("mount_namespace") is True:
             kernel.private_mounts()
+            if uid is None and self.bounds_pids and limits.get("processes"):
+                _bound_pids(int(limits["processes"]))
             if self.own_tmp and not _inside(temp, "/tmp"):
                 kernel.bind(temp, "/tmp")
                 writable.append("/tmp")
@@ -178,6 +181,14 @@ def become(uid: int) -> None:
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
+
+
+def _bound_pids(most: int) -> None:
+    """A lid above the limit, which the zygote enforces by looking: a family does not grow past it while nobody looks."""
+    try:
+        kernel.bound_pids(most)
+    except OSError:
+        pass  # a /proc/sys that may not be written: what is left is the look
 
 
 def attempt(action: Callable[[], Any]) -> bool | str:

@@ -11,6 +11,10 @@ import signal
 from typing import Any
 
 PERIOD = 0.5
+# How often it is asked whether many processes have begun: a run that begins them without end has doubled theirs within milliseconds.
+GLANCE_PERIOD = 0.05
+# So many more on the whole machine are a reason to look.
+MANY = 32
 # How often it is counted what the worker's user has in all.
 COUNT_PERIOD = 5.0
 # Processes and threads of one family that are looked at.
@@ -44,15 +48,16 @@ def family(pid: int, enough: int = MOST) -> list[tuple[int, int]]:
     return found
 
 
-def exceeded(members: list[tuple[int, int]], limits: dict[str, Any], counts_processes: bool) -> str | None:
-    """Which limit a run with this family is past: ``processes``, ``memory`` or none."""
+def are_too_many(members: list[tuple[int, int]], limits: dict[str, Any]) -> bool:
+    """Whether a run with this family has more processes and threads than it may."""
     most = limits.get("processes")
-    if counts_processes and most is not None and sum(threads for _, threads in members) > int(most):
-        return "processes"
+    return most is not None and sum(threads for _, threads in members) > int(most)
+
+
+def uses_too_much(members: list[tuple[int, int]], limits: dict[str, Any]) -> bool:
+    """Whether a run with this family has more memory than it may."""
     most = limits.get("memory_bytes")
-    if most is not None and uses_more([one for one, _ in members], int(most) + _SLACK):
-        return "memory"
-    return None
+    return most is not None and uses_more([one for one, _ in members], int(most) + _SLACK)
 
 
 def end(members: list[tuple[int, int]]) -> None:
@@ -63,6 +68,33 @@ def end(members: list[tuple[int, int]]) -> None:
                 os.kill(pid, which)
             except OSError:
                 continue
+
+
+class Crowd:
+    """How many processes and threads the machine has, of whomever."""
+
+    def __init__(self) -> None:
+        try:
+            self.file = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self.file = -1  # it never grows
+        self.fewest = self.count()
+
+    def count(self) -> int:
+        """The number now; always the same where it cannot be read."""
+        try:
+            return int(os.pread(self.file, 100, 0).split()[3].partition(b"/")[2])
+        except (OSError, ValueError, IndexError):
+            return 0
+
+    def has_grown(self) -> bool:
+        """Whether many have begun since it was asked, and true, for the last time."""
+        count = self.count()
+        self.fewest = min(self.fewest, count)
+        if count < self.fewest + MANY:
+            return False
+        self.fewest = count
+        return True
 
 
 def threads_of(user: int) -> int:
