@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 import unittest
+from pathlib import Path
 from typing import Any
 
 from .worker import Child, Folders, Zygote
@@ -82,6 +84,36 @@ class Limits(unittest.TestCase):
         left = [name for name in os.listdir("/proc") if name.isdigit() and self.is_ours(name)]
         self.assertEqual(left, [])
         self.assertEqual(self.end("return 1")["result"], 1)
+
+    def test_a_family_that_grows_without_end_is_soon_looked_at(self) -> None:
+        # Each in a session of its own: where the scheduler groups by session, all of them together outweigh the zygote.
+        bomb = (
+            "import os, time\nend = time.monotonic() + 20\nwhile time.monotonic() < end:\n    try:\n"
+            "        if os.fork() == 0: os.setsid()\n    except OSError: pass\ntime.sleep(60)"
+        )
+        child = self.begin(bomb, processes=20)
+        child.drain()
+        began = time.monotonic()
+        self.assertEqual(child.exited()["over"], "processes")
+        self.assertLess(time.monotonic() - began, 10, "a worker's lease")
+        self.assertEqual(self.end("return 1")["result"], 1)
+
+    def test_a_namespace_has_a_bound_of_its_own(self) -> None:
+        if self.zygote.ready["walls"]["mount_namespace"] is not True:
+            self.assertGreater(len(self.zygote.ready["walls"]["mount_namespace"]), 0)
+            return
+        numbers = [int(number) for number in os.uname().release.split("-")[0].split(".")[:2]]
+        file = Path("/proc/sys/kernel/pid_max")
+        machines = int(file.read_text(encoding="ascii"))
+        own = int(self.end(f"return open('{file}').read()", processes=20)["result"])
+        # Before Linux 6.14 the file is the machine's, in every namespace.
+        self.assertEqual(own, 320 if numbers >= [6, 14] and os.geteuid() == 0 else machines)
+        self.assertEqual(int(file.read_text(encoding="ascii")), machines, "the machine's stays")
+
+    def test_the_zygote_goes_first_where_it_may_and_its_runs_do_not(self) -> None:
+        policy = os.sched_getscheduler(self.zygote.process.pid)
+        self.assertIn(policy, (os.SCHED_OTHER, os.SCHED_RR | os.SCHED_RESET_ON_FORK))
+        self.assertEqual(self.end("import os\nreturn os.sched_getscheduler(0)")["result"], os.SCHED_OTHER)
 
     def is_ours(self, pid: str) -> bool:
         try:
