@@ -48,7 +48,7 @@ def plain(value: AwaitableBool | Done) -> bool | None:
 def encode(value: Any, mask: Mask = _NO_MASK, name: str = "result") -> tuple[bytes, list[str]]:
     """UTF-8 JSON of ``value``, and where something had to be replaced (``result.rows[3].price: nan``).
 
-    Raises :class:`NotSerializable`.
+    Raises :class:`NotSerializable`, and ``MemoryError`` when there is no room for the copy.
     """
     if not mask:
         try:
@@ -63,7 +63,7 @@ def encode(value: Any, mask: Mask = _NO_MASK, name: str = "result") -> tuple[byt
     cleaner = _Cleaner(mask, name)
     try:
         cleaned = cleaner.clean(value)
-    except NotSerializable:
+    except (NotSerializable, MemoryError):
         raise
     except RecursionError:
         raise NotSerializable(f"{name} is nested too deep") from None
