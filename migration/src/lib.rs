@@ -35,6 +35,7 @@ mod m20261125_000011_machines;
 mod m20261125_000012_audit;
 mod m20261126_000013_session_factor;
 mod m20261126_000014_idempotency;
+mod m20261126_000015_session_authentication;
 pub mod place;
 mod report;
 pub mod runner;
@@ -72,6 +73,7 @@ fn all() -> Vec<(Box<dyn MigrationTrait>, &'static str)> {
         migration!(m20261125_000012_audit),
         migration!(m20261126_000013_session_factor),
         migration!(m20261126_000014_idempotency),
+        migration!(m20261126_000015_session_authentication),
     ]
 }
 

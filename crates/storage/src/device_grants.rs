@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 const TABLE: &str = "device_grants";
 const COLUMNS: &str = "id, user_code, client_id, user_agent, ip_address, created_at, expires_at, interval_seconds, polled_at, user_id, \
-     epoch, factor_at, approved, consumed_at";
+     epoch, factor_at, authenticated_at, ends_at, approved, consumed_at";
 /// What ended so long ago is removed when the next program asks.
 const KEPT_AFTER_END: Duration = Duration::hours(1);
 
@@ -28,6 +28,10 @@ pub enum Decision {
         epoch: i64,
         /// When a second factor was shown for the session that said it.
         factor_at: Option<DateTime<Utc>>,
+        /// When he had shown for it who he is.
+        authenticated_at: Option<DateTime<Utc>>,
+        /// When that session ends however often it is refreshed.
+        ends_at: Option<DateTime<Utc>>,
     },
     /// No.
     Denied,
@@ -70,6 +74,8 @@ fn grant_of(row: &QueryResult) -> Result<DeviceGrant, Error> {
             user: UserId::from_uuid(user),
             epoch,
             factor_at: dialect::get(row, TABLE, "factor_at")?,
+            authenticated_at: dialect::get(row, TABLE, "authenticated_at")?,
+            ends_at: dialect::get(row, TABLE, "ends_at")?,
         },
         _ => Decision::Denied,
     };
@@ -148,7 +154,9 @@ impl Tx {
     ) -> Result<Option<DeviceGrant>, Error> {
         let sql = format!(
             "UPDATE device_grants SET user_id = $2, epoch = $3, approved = $4, \
-             factor_at = (SELECT s.factor_at FROM sessions s WHERE s.id = $6) \
+             factor_at = (SELECT s.factor_at FROM sessions s WHERE s.id = $6), \
+             authenticated_at = (SELECT s.authenticated_at FROM sessions s WHERE s.id = $6), \
+             ends_at = (SELECT COALESCE(s.ends_at, s.expires_at) FROM sessions s WHERE s.id = $6) \
              WHERE user_code = $1 AND approved IS NULL AND expires_at > $5 RETURNING {COLUMNS}"
         );
         let values = [

@@ -34,6 +34,8 @@ pub struct NewSession {
     pub ends_at: DateTime<Utc>,
     /// When a second factor was shown for it.
     pub factor_at: Option<DateTime<Utc>>,
+    /// When its person showed who he is; none when a program or a token did.
+    pub authenticated_at: Option<DateTime<Utc>>,
     /// The browser or program; cut to 512 bytes.
     pub user_agent: Option<String>,
     /// Where it came from.
@@ -56,6 +58,8 @@ pub struct Session {
     pub ends_at: DateTime<Utc>,
     /// When a second factor was shown for it.
     pub factor_at: Option<DateTime<Utc>>,
+    /// When its person showed who he is; none when a program or a token did.
+    pub authenticated_at: Option<DateTime<Utc>>,
     /// When it was ended.
     pub ended_at: Option<DateTime<Utc>>,
 }
@@ -127,6 +131,7 @@ async fn find_session<C: ConnectionTrait>(connection: &C, id: SessionId) -> Resu
         expires_at: session.expires_at,
         ends_at: session.ends_at.unwrap_or(session.expires_at),
         factor_at: session.factor_at,
+        authenticated_at: session.authenticated_at,
         ended_at: session.ended_at,
     }))
 }
@@ -169,6 +174,7 @@ impl Tx {
             organization_id: Set(None),
             ends_at: Set(Some(session.ends_at)),
             factor_at: Set(session.factor_at),
+            authenticated_at: Set(session.authenticated_at),
         }
         .insert(&self.inner)
         .await?;

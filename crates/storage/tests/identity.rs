@@ -123,6 +123,7 @@ fn session_of(user: &User) -> NewSession {
         expires_at: now + Duration::days(7),
         ends_at: now + Duration::days(30),
         factor_at: None,
+        authenticated_at: None,
         user_agent: Some("é".repeat(600)),
         ip_address: Some("2001:db8::1".to_owned()),
     }

@@ -32,6 +32,7 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(allowed::<ReadUsers>(routes!(get)))
         .routes(allowed::<WriteUsers>(routes!(update)))
         .routes(allowed::<WriteUsers>(routes!(delete)))
+        .routes(allowed::<WriteUsers>(routes!(reset_factor)))
         .routes(allowed::<ReadUsers>(routes!(list_roles)))
         .routes(allowed::<ReadUsers>(routes!(list_forms)))
         .routes(allowed::<RevokeSessions>(routes!(revoke_user)))
@@ -318,6 +319,29 @@ async fn delete(
     Path(id): Path<UserId>,
 ) -> Result<StatusCode> {
     state.users.delete(&me.permit()?, id, &client).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Reset a user's second factor
+///
+/// For somebody who has lost it: recovery codes, trusted devices and all sessions end with it. The next sign-in asks for the password alone, or
+/// for a new factor where one is required.
+#[utoipa::path(
+    delete, path = "/api/users/{id}/mfa", tag = TAG, params(("id" = Uuid, Path)),
+    responses(
+        (status = 204),
+        (status = 403, description = "may not change this person's credentials", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 404, description = "no such user, or no second factor", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 409, description = "the system user, or oneself", body = ProblemOut, content_type = "application/problem+json"),
+    )
+)]
+async fn reset_factor(
+    State(state): State<ApiState>,
+    ClientInfo(client): ClientInfo,
+    me: SignedIn,
+    Path(id): Path<UserId>,
+) -> Result<StatusCode> {
+    state.users.reset_factor(&me.permit()?, id, &client).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

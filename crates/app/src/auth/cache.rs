@@ -85,6 +85,7 @@ mod tests {
             expires_at: now,
             ends_at: now,
             factor_at: None,
+            authenticated_at: None,
             ended_at: None,
         })
     }

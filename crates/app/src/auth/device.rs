@@ -14,7 +14,7 @@ use bifrost_storage::{
     Error as StoreError,
     device_grants::{Decision, DeviceGrant},
 };
-use chrono::{DateTime, Duration, Utc};
+use chrono::Duration;
 use secrecy::SecretString;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -186,12 +186,14 @@ impl Auth {
                 tx.commit().await?;
                 Ok(if too_soon { DevicePoll::SlowDown } else { DevicePoll::Pending })
             }
-            Decision::Approved { user, epoch, factor_at } => {
+            Decision::Approved { user, epoch, factor_at, authenticated_at, ends_at } => {
                 if !tx.consume_device_grant(grant.id, now).await? {
                     return Ok(DevicePoll::Unknown);
                 }
                 tx.commit().await?;
-                self.begin_device_session(user, epoch, factor_at, client).await
+                // No more than the session had that said yes: else it could outlive its own end.
+                let how = How { factor_at, authenticated_at, ends_at, ..How::default() };
+                self.begin_device_session(user, epoch, how, client).await
             }
         }
     }
@@ -201,21 +203,21 @@ impl Auth {
         &self,
         id: UserId,
         epoch: i64,
-        factor_at: Option<DateTime<Utc>>,
+        how: How<'_>,
         client: &Client,
     ) -> Result<DevicePoll> {
         let Some(user) = self.reader.find_user(id).await? else { return Ok(DevicePoll::Denied) };
         let rights = self.reader.find_rights(&user).await?;
-        // Suspended, or all sessions ended, since the yes.
+        // Suspended, all sessions ended, or the end of the one that said yes, since then.
         let may = user.is_active
             && user.is_registered
             && user.user_type != UserType::System
             && user.epoch == epoch
+            && how.ends_at.is_none_or(|end| end > self.clock.now())
             && rights.admit(&user);
         if !may {
             return Ok(DevicePoll::Denied);
         }
-        let how = How { factor_at, ..How::default() };
         Ok(DevicePoll::SignedIn(self.begin_session(user, rights, how, client).await?))
     }
 }

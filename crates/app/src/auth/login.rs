@@ -38,13 +38,24 @@ pub enum SignIn {
     SecondFactor(Challenge),
 }
 
-/// How somebody has shown who he is.
+/// How somebody has shown who he is. By default a program or a token did, and the session may last as long as any.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct How<'a> {
     /// The identity provider, by its name.
     pub(crate) provider: Option<&'a str>,
     /// When a second factor was shown, here or there.
     pub(crate) factor_at: Option<DateTime<Utc>>,
+    /// When the person was there.
+    pub(crate) authenticated_at: Option<DateTime<Utc>>,
+    /// When the session ends at the latest, if another one let it in.
+    pub(crate) ends_at: Option<DateTime<Utc>>,
+}
+
+impl How<'_> {
+    /// By the person who is there now.
+    pub(crate) fn in_person(now: DateTime<Utc>) -> Self {
+        Self { authenticated_at: Some(now), ..Self::default() }
+    }
 }
 
 fn refused() -> Error {
@@ -118,7 +129,7 @@ impl Auth {
         match self.second_factor(&user, &rights, device, client).await? {
             Way::Ask(challenge) => Ok(SignIn::SecondFactor(challenge)),
             Way::Open(factor_at) => {
-                let how = How { provider: None, factor_at };
+                let how = How { factor_at, ..How::in_person(self.clock.now()) };
                 self.begin_session(user, rights, how, client).await.map(SignIn::Session)
             }
         }
@@ -175,15 +186,18 @@ impl Auth {
         };
         let jti = self.ids.next();
         let pair = self.tokens.pair(&state, jti, now)?;
+        let ends_at = now + Duration::from_std(self.settings.session_ttl).unwrap_or(Duration::MAX);
+        let ends_at = how.ends_at.map_or(ends_at, |end| end.min(ends_at));
         tx.delete_expired_sessions(state.user.id, now - KEPT_AFTER_END).await?;
         tx.insert_session(NewSession {
             id: state.session_id,
             user_id: state.user.id,
             epoch: state.user.epoch,
             created_at: now,
-            expires_at: self.tokens.refresh_end(now),
-            ends_at: now + Duration::from_std(self.settings.session_ttl).unwrap_or(Duration::MAX),
+            expires_at: self.tokens.refresh_end(now).min(ends_at),
+            ends_at,
             factor_at: how.factor_at,
+            authenticated_at: how.authenticated_at,
             user_agent: client.user_agent.clone(),
             ip_address: client.ip.map(|ip| ip.to_string()),
         })

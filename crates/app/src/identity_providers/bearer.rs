@@ -146,8 +146,8 @@ impl IdentityProviders {
             }
         };
         let (user, rights) = self.welcomed(&provider, &person, client).await?;
-        let how =
-            How { provider: Some(&provider.name), factor_at: person.has_factor.then(|| self.clock.now()) };
+        let factor_at = person.has_factor.then(|| self.clock.now());
+        let how = How { provider: Some(&provider.name), factor_at, ..How::default() };
         self.auth.begin_session(user, rights, how, client).await
     }
 

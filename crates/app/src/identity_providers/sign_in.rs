@@ -231,7 +231,8 @@ impl IdentityProviders {
             return Ok(Finished::Linked { provider: provider.name, redirect_to: state.redirect_to });
         }
         let (user, rights) = self.welcomed(&provider, &person, client).await?;
-        let how = How { provider: Some(&provider.name), factor_at: person.has_factor.then_some(now) };
+        let factor_at = person.has_factor.then_some(now);
+        let how = How { provider: Some(&provider.name), factor_at, ..How::in_person(now) };
         let pair = self.auth.begin_session(user, rights, how, client).await?;
         Ok(Finished::SignedIn { pair, redirect_to: state.redirect_to })
     }

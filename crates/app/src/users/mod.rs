@@ -3,9 +3,10 @@
 //! A platform admin reaches everybody. Others reach the people of the organization that they act in, and change those whose home it is and
 //! whose rank there is not above their own: an account is more than a membership, so somebody's guest is not suspended for him.
 //!
-//! `write.rs` makes and changes, `end.rs` deletes, purges and ends sessions.
+//! `write.rs` makes and changes, `end.rs` deletes, purges and ends sessions, `factor.rs` takes a lost second factor away.
 
 mod end;
+mod factor;
 mod write;
 
 pub(crate) use write::described;

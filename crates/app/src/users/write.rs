@@ -251,13 +251,18 @@ impl Users {
         Ok(())
     }
 
-    /// Whoever sets an address or a password can sign in with it: so only where that gives nothing that the caller does not have.
-    async fn check_credentials(&self, tx: &Tx, permit: &Permit<WriteUsers>, user: &User) -> Result<()> {
+    /// Whoever sets an address, a password or a factor can sign in with it: so only where that gives nothing that the caller does not have.
+    pub(super) async fn check_credentials(
+        &self,
+        tx: &Tx,
+        permit: &Permit<WriteUsers>,
+        user: &User,
+    ) -> Result<()> {
         let rights = tx.find_rights(user).await?;
         let is_here = |id: &OrganizationId| permit.scope() == Scope::Organization(*id);
         if !rights.held.keys().all(is_here) {
             return Err(Error::forbidden(
-                "this person is a member of other organizations, too; ask a platform admin to change address or password",
+                "this person is a member of other organizations, too; ask a platform admin to change address, password or second factor",
             )
             .with_code("member_elsewhere"));
         }
@@ -265,19 +270,19 @@ impl Users {
         match granted.permissions.iter().find(|permission| !permit.caller().has(permission)) {
             None => Ok(()),
             Some(permission) => Err(Error::forbidden(format!(
-                "this person may do what you may not (`{permission}`); ask an admin to change address or password"
+                "this person may do what you may not (`{permission}`); ask an admin to change address, password or second factor"
             ))
             .with_code("not_grantable")),
         }
     }
 }
 
-/// Whoever sets a password can sign in with it, and a session may more than an application.
-fn check_person(permit: &Permit<WriteUsers>) -> Result<()> {
+/// Whoever sets credentials can sign in with them, and a session may more than an application.
+pub(super) fn check_person(permit: &Permit<WriteUsers>) -> Result<()> {
     if permit.caller().application_id.is_none() {
         return Ok(());
     }
-    let message = "an application sets no passwords: an administrator does, or people sign in with an identity provider";
+    let message = "an application sets no passwords and resets no second factors: an administrator does";
     Err(Error::forbidden(message).with_code("person_needed"))
 }
 

@@ -1,9 +1,9 @@
 //! Codes, recovery codes, challenges and trusted devices.
 
-use crate::{World, code_of, permit, settings};
+use crate::{World, code_of, permit, settings, way};
 use bifrost_app::auth::{AuthSettings, Client, SignIn, mfa::Proof};
 use bifrost_domain::{
-    error::Kind,
+    error::{Error, Kind},
     policy::{Caller, authorize},
 };
 use bifrost_test_support::{TestDatabase, on_both_databases};
@@ -18,6 +18,7 @@ on_both_databases![
     five_codes_are_looked_at_for_a_challenge_however_many_try,
     ten_wrong_codes_close_the_way_for_a_while,
     one_enrolment_of_many_counts,
+    who_has_found_a_session_sets_up_no_factor,
     a_required_factor_is_set_up_on_the_way_in,
     a_trusted_device_needs_no_code_until_it_is_forgotten,
     removing_needs_a_proof,
@@ -135,10 +136,11 @@ async fn one_enrolment_of_many_counts(db: TestDatabase) {
     }
     let nothing = world.mfa.confirm(subjects.pop().expect("four"), "123456", &client).await;
     assert_eq!(code_of(&nothing.expect_err("nothing is set up")), "mfa_not_enrolled");
-    let first = world.mfa.set_up(&subjects[0], &client).await.expect("set up").secret;
-    let second = world.mfa.set_up(&subjects[0], &client).await.expect("set up again").secret;
-    assert_ne!(first.expose_secret(), second.expose_secret());
-    let code = world.code(second.expose_secret());
+    let state = world.state(&world.session().await).await.expect("signed in");
+    let (_, first) = world.set_up(&state).await.expect("set up");
+    let (_, second) = world.set_up(&state).await.expect("set up again");
+    assert_ne!(first, second);
+    let code = world.code(&second);
     let mut tries = tokio::task::JoinSet::new();
     for subject in subjects {
         let (world, code) = (Arc::clone(&world), code.clone());
@@ -169,18 +171,18 @@ async fn a_required_factor_is_set_up_on_the_way_in(db: TestDatabase) {
     assert!(world.auth.refresh(token, &client).await.is_err(), "nor a refresh token");
 
     let subject = world.mfa.waiting(token).await.expect("a subject");
-    let secret = world.mfa.set_up(&subject, &client).await.expect("set up").secret;
+    let secret = world.mfa.set_up(&subject, None, &client).await.expect("set up").secret;
     let enrolled = world.mfa.confirm(subject, &world.code(secret.expose_secret()), &client).await;
     assert!(world.holds(&enrolled.expect("enrolled").pair).await);
     assert!(world.mfa.waiting(token).await.is_ok(), "the token is signed still");
     let subject = world.mfa.waiting(token).await.expect("a subject");
-    let again = world.mfa.set_up(&subject, &client).await.expect_err("it was answered");
+    let again = world.mfa.set_up(&subject, None, &client).await.expect_err("it was answered");
     assert_eq!(again.kind, Kind::Unauthenticated);
 
     // Who knows the password alone cannot put a factor of his in place of the one that is asked for.
     let other = world.challenge().await;
     let subject = world.mfa.waiting(other.expose_secret()).await.expect("a subject");
-    let refused = world.mfa.set_up(&subject, &client).await.expect_err("there is one");
+    let refused = world.mfa.set_up(&subject, None, &client).await.expect_err("there is one");
     assert_eq!(code_of(&refused), "mfa_enrolled");
     let refused = world.mfa.confirm(subject, &world.code(secret.expose_secret()), &client).await;
     assert_eq!(code_of(&refused.expect_err("there is one")), "mfa_enrolled");
@@ -247,4 +249,41 @@ async fn removing_needs_a_proof(db: TestDatabase) {
     world.enrol().await;
     remove(Proof::Password("admin".into())).await.expect("removed");
     assert!(matches!(world.sign_in(None).await, SignIn::Session(_)));
+}
+
+async fn who_has_found_a_session_sets_up_no_factor(db: TestDatabase) {
+    let world = World::new(&db, settings()).await;
+    let client = Client::default();
+    let old = world.state(&world.session().await).await.expect("signed in");
+    world.clock.advance(Duration::minutes(9));
+    let device = world.state(&world.device(&old).await.expect("let in")).await.expect("signed in");
+    world.set_up(&device).await.expect("its person was there nine minutes ago");
+    world.clock.advance(Duration::minutes(1));
+    let later = world.state(&world.device(&old).await.expect("let in")).await.expect("signed in");
+    for state in [&old, &device, &later] {
+        assert_eq!(code_of_field(&world.set_up(state).await.expect_err("too long ago")), "password required");
+        let subject = world.mfa.signed_in(state.user.clone(), Some(state.session_id)).await.expect("one");
+        let shown = world.mfa.set_up(&subject, None, &client).await;
+        assert_eq!(code_of(&shown.expect_err("nothing was shown")), "sign_in_again");
+    }
+    let show = async |password: &str| {
+        world.mfa.freshen_to_enrol(&way(&old), &old, Some(password.into()), &client).await
+    };
+    assert_eq!(code_of(&show("wrong").await.expect_err("it is another")), "password_wrong");
+    let fresh = show("admin").await.expect("it is");
+    let others = world.mfa.signed_in(later.user.clone(), Some(later.session_id)).await.expect("one");
+    let refused = world.mfa.set_up(&others, Some(&fresh), &client).await;
+    assert_eq!(code_of(&refused.expect_err("that was another session")), "sign_in_again");
+    let subject = world.mfa.signed_in(old.user.clone(), Some(old.session_id)).await.expect("one");
+    world.mfa.set_up(&subject, Some(&fresh), &client).await.expect("set up");
+    let nobody = world.mfa.signed_in(old.user.clone(), None).await;
+    assert_eq!(code_of(&nobody.expect_err("no session")), "session_required");
+}
+
+/// Path and code of the one field that is wrong.
+fn code_of_field(error: &Error) -> String {
+    match &error.kind {
+        Kind::Invalid => error.fields.iter().map(|field| format!("{} {}", field.path, field.code)).collect(),
+        _ => format!("{error:?}"),
+    }
 }

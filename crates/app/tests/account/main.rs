@@ -10,13 +10,20 @@ mod sessions;
 mod written_down;
 
 use bifrost_app::{
-    auth::{Auth, AuthSettings, Client, DevUser, Environment, SignIn, TokenPair, mfa::Mfa},
+    auth::{
+        Auth, AuthSettings, Client, DevUser, DevicePoll, Environment, SignIn, TokenPair,
+        mfa::{Mfa, Subject},
+    },
     cipher::Cipher,
 };
 use bifrost_domain::{
     clock::{Clock, SystemIds},
     error::{Error, Kind},
-    policy::{Caller, Permit, actions::UseAccount, authorize},
+    policy::{
+        Caller, Permit,
+        actions::{ShowFactor, UseAccount},
+        authorize,
+    },
     user::SessionState,
 };
 use bifrost_test_support::{MovableClock, TestDatabase, one_time_code};
@@ -87,11 +94,29 @@ impl World {
     pub(crate) async fn enrol(&self) -> (String, Vec<String>) {
         let client = Client::default();
         let state = self.state(&self.session().await).await.expect("signed in");
-        let subject = self.mfa.signed_in(state.user, Some(state.session_id)).await.expect("a subject");
-        let secret = self.mfa.set_up(&subject, &client).await.expect("set up").secret;
-        let secret = secret.expose_secret().to_owned();
+        let (subject, secret) = self.set_up(&state).await.expect("set up");
         let enrolled = self.mfa.confirm(subject, &self.code(&secret), &client).await.expect("enrolled");
         (secret, enrolled.recovery_codes)
+    }
+
+    /// The session of a program that somebody lets in.
+    pub(crate) async fn device(&self, by: &SessionState) -> Result<TokenPair, Error> {
+        let client = Client::default();
+        let asked = self.auth.request_device(None, &client).await?;
+        self.auth.decide_device(&permit(by), &by.user, &asked.user_code, true, &client).await?;
+        match self.auth.poll_device(asked.device_code.expose_secret(), &client).await? {
+            DevicePoll::SignedIn(pair) => Ok(pair),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A factor that is to be confirmed, for a session that began just now: by whom, and its secret.
+    pub(crate) async fn set_up(&self, state: &SessionState) -> Result<(Subject, String), Error> {
+        let client = Client::default();
+        let subject = self.mfa.signed_in(state.user.clone(), Some(state.session_id)).await?;
+        let fresh = self.mfa.freshen_to_enrol(&way(state), state, None, &client).await?;
+        let secret = self.mfa.set_up(&subject, Some(&fresh), &client).await?.secret;
+        Ok((subject, secret.expose_secret().to_owned()))
     }
 
     pub(crate) fn code(&self, secret: &str) -> String {
@@ -109,6 +134,11 @@ impl World {
 }
 
 pub(crate) fn permit(state: &SessionState) -> Permit<UseAccount> {
+    authorize(&Caller::of_session(state, None).expect("a caller")).expect("everybody may")
+}
+
+/// What who owes a factor may still do.
+pub(crate) fn way(state: &SessionState) -> Permit<ShowFactor> {
     authorize(&Caller::of_session(state, None).expect("a caller")).expect("everybody may")
 }
 

@@ -91,9 +91,8 @@ async fn changes_of_one_account_wait_for_each_other_in_one_order(db: TestDatabas
         tx.commit().await.expect("commit");
         let (one, other) = (session(&world, &user.email).await, session(&world, &user.email).await);
         let state = world.state(&one).await.expect("signed in");
-        let subject = world.mfa.signed_in(user.clone(), Some(state.session_id)).await.expect("a subject");
-        let secret = world.mfa.set_up(&subject, &Client::default()).await.expect("set up").secret;
-        let code = world.code(secret.expose_secret());
+        let (subject, secret) = world.set_up(&state).await.expect("set up");
+        let code = world.code(&secret);
 
         let enrolled = round % 2 == 1;
         let count = if enrolled { 8 } else { 7 };

@@ -63,9 +63,8 @@ async fn a_session_without_a_factor_owes_it_when_it_is_required(db: TestDatabase
 
     // Enrolling shows one, for this session alone, and at once everywhere.
     let state = here.state(&refreshed).await.expect("signed in");
-    let subject = here.mfa.signed_in(state.user.clone(), Some(state.session_id)).await.expect("a subject");
-    let secret = here.mfa.set_up(&subject, &client).await.expect("set up").secret;
-    let secret = secret.expose_secret();
+    let (subject, secret) = here.set_up(&state).await.expect("set up");
+    let secret = secret.as_str();
     let enrolled = here.mfa.confirm(subject, &here.code(secret), &client).await.expect("enrolled");
     assert!(!owes(&here, &enrolled.pair).await && !owes(&there, &enrolled.pair).await);
 

@@ -1,13 +1,17 @@
 //! The own sessions, seen and ended on two replicas.
 
 use crate::{World, permit, settings};
-use bifrost_app::auth::{Client, SignIn};
+use bifrost_app::auth::{AuthSettings, Client, SignIn};
 use bifrost_domain::{error::Kind, policy::Caller};
 use bifrost_test_support::{TestDatabase, on_both_databases};
 use chrono::Duration;
 use secrecy::ExposeSecret;
 
-on_both_databases![own_sessions_are_seen_and_ended, all_own_sessions_end_at_once];
+on_both_databases![
+    own_sessions_are_seen_and_ended,
+    all_own_sessions_end_at_once,
+    what_a_session_lets_in_ends_no_later_than_it
+];
 
 async fn own_sessions_are_seen_and_ended(db: TestDatabase) {
     let here = World::new(&db, settings()).await;
@@ -58,4 +62,25 @@ async fn all_own_sessions_end_at_once(db: TestDatabase) {
     let again = here.auth.end_sessions(&permit(&state), &caller, &client).await.expect("nothing to end");
     assert_eq!(again, 0);
     assert!(here.holds(&here.session().await).await, "signing in goes on");
+}
+
+async fn what_a_session_lets_in_ends_no_later_than_it(db: TestDatabase) {
+    let settings = AuthSettings { session_ttl: std::time::Duration::from_secs(2 * 60 * 60), ..settings() };
+    let world = World::new(&db, settings).await;
+    let first = world.session().await;
+    world.clock.advance(Duration::minutes(20));
+    let device = world.device(&world.state(&first).await.expect("signed in")).await.expect("let in");
+    let next = world.device(&world.state(&device).await.expect("signed in")).await.expect("let in by it");
+    world.clock.advance(Duration::minutes(95));
+    let client = Client::default();
+    let mut pairs = Vec::new();
+    for pair in [&first, &device, &next] {
+        pairs.push(world.auth.refresh(pair.refresh_token.expose_secret(), &client).await.expect("goes on"));
+    }
+    assert!(world.holds(&pairs[2]).await);
+    world.clock.advance(Duration::minutes(6));
+    for pair in &pairs {
+        assert!(!world.holds(pair).await);
+        assert!(world.auth.refresh(pair.refresh_token.expose_secret(), &client).await.is_err());
+    }
 }

@@ -19,6 +19,7 @@ pub struct Model {
     pub organization_id: Option<Uuid>,
     pub ends_at: Option<ChronoDateTimeUtc>,
     pub factor_at: Option<ChronoDateTimeUtc>,
+    pub authenticated_at: Option<ChronoDateTimeUtc>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]

@@ -115,6 +115,7 @@ async fn a_session_of_the_system_user_is_none(db: TestDatabase) {
         expires_at: bed.now() + Duration::days(7),
         ends_at: bed.now() + Duration::days(30),
         factor_at: None,
+        authenticated_at: None,
         user_agent: None,
         ip_address: None,
     };

@@ -1,10 +1,10 @@
 //! The way to a second factor: `/auth/mfa/setup`, `/auth/mfa/verify`, `/auth/mfa/login`.
 
-use super::TAG;
+use super::{TAG, is_wrong_password};
 use crate::{
     access::public,
     cookies,
-    extract::{ClientInfo, FactorCaller, Json, OptionalJson, ValidJson},
+    extract::{ClientInfo, FactorCaller, Json, OptionalJson, SignedIn, ValidJson},
     problem::{ProblemOut, Result},
     routes::auth::{TokensOut, with_cookies},
     state::ApiState,
@@ -14,7 +14,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use bifrost_app::auth::Client;
+use bifrost_app::auth::{Client, mfa::FreshSession};
 use bifrost_domain::error::Error;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -31,12 +31,17 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(public(routes!(login)))
 }
 
-/// The token of a sign-in that waits for a second factor, unless it comes as `Authorization: Bearer` or somebody is signed in.
+/// Who sets it up: the token of a sign-in that waits for a second factor, unless it comes as `Authorization: Bearer` or somebody is signed
+/// in.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MfaSetupIn)]
 struct SetupIn {
     #[schema(max_length = 8192)]
     mfa_token: Option<String>,
+    /// The current one of who is signed in, unless he signed in less than ten minutes ago.
+    #[serde(alias = "current_password")]
+    #[schema(format = Password)]
+    password: Option<String>,
 }
 
 /// A secret that is to be brought into an authenticator.
@@ -93,15 +98,19 @@ struct LoginIn {
 
 /// Set up a second factor
 ///
-/// Answers with a secret, which counts once a code of it was verified. Asking again gives another one.
+/// Answers with a secret, which counts once a code of it was verified. Asking again gives another one. A session that began more than ten
+/// minutes ago, or that a program was given, needs the password, or where there is none a new sign-in with the provider.
 #[utoipa::path(
     post, path = "/auth/mfa/setup", tag = TAG, operation_id = "mfa_setup", security(("bearer" = []), ("cookie" = [])),
     request_body(content = Option<SetupIn>, content_type = "application/json"),
     responses(
         (status = 200, body = SetupOut),
+        (status = 400, description = "the password is not right", body = ProblemOut, content_type = "application/problem+json"),
         (status = 401, description = "neither signed in nor a token of a waiting sign-in", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 403, description = "no session, or one whose person has to sign in again", body = ProblemOut, content_type = "application/problem+json"),
         (status = 409, description = "a second factor is set up already", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 422, description = "bad fields", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 422, description = "bad fields, or the password is missing", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 429, description = "too many attempts", body = ProblemOut, content_type = "application/problem+json"),
     )
 )]
 async fn set_up(
@@ -121,9 +130,12 @@ async fn set_up(
     request_body(content = Option<SetupIn>, content_type = "application/json"),
     responses(
         (status = 200, body = SetupOut),
+        (status = 400, description = "the password is not right", body = ProblemOut, content_type = "application/problem+json"),
         (status = 401, description = "neither signed in nor a token of a waiting sign-in", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 403, description = "no session, or one whose person has to sign in again", body = ProblemOut, content_type = "application/problem+json"),
         (status = 409, description = "a second factor is set up already", body = ProblemOut, content_type = "application/problem+json"),
-        (status = 422, description = "bad fields", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 422, description = "bad fields, or the password is missing", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 429, description = "too many attempts", body = ProblemOut, content_type = "application/problem+json"),
     )
 )]
 async fn set_up_totp(
@@ -141,8 +153,13 @@ async fn begin(
     caller: FactorCaller,
     input: Option<SetupIn>,
 ) -> Result<Response> {
-    let subject = caller.subject(state, input.and_then(|input| input.mfa_token).as_deref()).await?;
-    let enrolment = state.mfa.set_up(&subject, client).await?;
+    let (token, password) = input.map(|input| (input.mfa_token, input.password)).unwrap_or_default();
+    let fresh = match &caller {
+        FactorCaller::SignedIn(me) if token.is_none() => freshen(state, client, me, password).await?,
+        _ => None,
+    };
+    let subject = caller.subject(state, token.as_deref()).await?;
+    let enrolment = state.mfa.set_up(&subject, fresh.as_ref(), client).await?;
     let mut response = Json(SetupOut {
         secret: enrolment.secret.expose_secret().to_owned(),
         qr_code_uri: enrolment.qr_code_uri.expose_secret().to_owned(),
@@ -153,6 +170,21 @@ async fn begin(
     .into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+async fn freshen(
+    state: &ApiState,
+    client: &Client,
+    me: &SignedIn,
+    password: Option<String>,
+) -> Result<Option<FreshSession>> {
+    let Some(session) = &me.session else { return Ok(None) };
+    if password.is_some() {
+        state.count(&state.limits.mfa, client).await?;
+    }
+    let permit = me.permit()?;
+    let showing = state.mfa.freshen_to_enrol(&permit, session, password.map(Into::into), client);
+    Ok(Some(state.failing(&me.user, client, showing, is_wrong_password).await?))
 }
 
 /// Verify the first code

@@ -234,3 +234,23 @@ async fn codes_are_limited_per_minute() {
     assert_eq!(verify.problem().0, 429, "they share it");
     assert_eq!(server.login("admin@localhost", "admin").await.status, StatusCode::OK, "sign-ins do not");
 }
+
+#[tokio::test]
+async fn an_old_session_sets_up_a_factor_with_the_password_alone() {
+    let server = Server::start().await;
+    let (access, _) = server.admin().await;
+    server.clock.advance(Duration::minutes(11));
+    let set_up = async |body: Value| ask(&server, Method::POST, "/auth/mfa/setup", &access, Some(body)).await;
+    for body in [json!({}), json!({"mfa_token": null})] {
+        let refused = set_up(body).await;
+        let field = ("password".to_owned(), "required".to_owned());
+        assert_eq!((refused.problem().0, refused.fields()), (422, vec![field]));
+    }
+    assert_eq!(set_up(json!({"password": "wrong"})).await.problem(), (400, "password_wrong".to_owned()));
+    let long = set_up(json!({"password": "x".repeat(1025)})).await;
+    assert_eq!((long.problem().0, long.fields()[0].1.as_str()), (422, "too_long"));
+    for name in ["password", "current_password"] {
+        let begun = set_up(json!({name: "admin"})).await;
+        assert_eq!(begun.status, StatusCode::OK, "{}", begun.text);
+    }
+}

@@ -2,9 +2,9 @@
 
 use super::{Attacker, requests::KINDS};
 use crate::{
-    account::{second_factor, session},
+    account::{enrol, second_factor, session},
     oidc::bearers,
-    support::{Reply, Server},
+    support::{Reply, Server, tokens},
 };
 use axum::http::{Method, StatusCode};
 use bifrost_domain::{
@@ -174,7 +174,10 @@ async fn house(server: &Server, admin: &str, name: &str) -> House {
     let (browser, trusted_device) = second_factor(server, &owner, &email, PASSWORD).await;
     let of_us = async |path: &str, body: Value| make(server, &owner, path, body).await;
 
-    let user = text(&of_us("/api/users", json!({"email": format!("ann@{name}.example")})).await, "id");
+    let ann = format!("ann@{name}.example");
+    let user = text(&of_us("/api/users", json!({"email": ann, "password": PASSWORD})).await, "id");
+    // With a factor that can be taken away.
+    enrol(server, &tokens(&server.login(&ann, PASSWORD).await).0).await;
     let helper = json!({"email": format!("helper@{name}.example"), "user_type": "PLATFORM"});
     let member = text(&make(server, admin, "/api/users", helper).await, "id");
     let membership = format!("/api/organizations/{organization}/members/{member}");

@@ -5,7 +5,7 @@ use super::{
     expected::{ANY, gone, line, made},
     walk::{ADMIN, Ask, Walk},
 };
-use crate::support::Reply;
+use crate::{account::enrol, support::Reply};
 use bifrost_test_support::lines;
 use serde_json::json;
 
@@ -75,6 +75,14 @@ async fn people(walk: &mut Walk, admin: &Someone, acme: &str) -> Someone {
         "name": {"old": null, "new": "Bob"}, "password": {"old": "[SECRET]", "new": "[SECRET]"}
     });
     walk.left([line("user.update", ADMIN, &bob).of(acme).changes(changes)]).await;
+    let (bobs, _) = walk.sign_in(BOB, "the second password of bob").await;
+    walk.left([line("session.begin", BOB, &bob).of(acme)]).await;
+    enrol(&walk.server, bobs.trim_start_matches("Bearer ")).await;
+    walk.skip().await;
+    walk.ask(Ask::to("DELETE /api/users/{id}/mfa").at(&[&bob]).by(by)).await;
+    let changes = json!({"mfa_enabled": {"old": true, "new": false}});
+    let expected = line("user.reset_factor", ADMIN, &bob).of(acme).changes(changes);
+    walk.left([expected.detail(json!({"sessions_revoked": 1}))]).await;
     walk.ask(Ask::to("POST /auth/admin/revoke-user").by(by).json(&json!({"user_id": bob}))).await;
     let expected = line("user.revoke", ADMIN, &bob).of(acme);
     walk.left([expected.detail(json!({"sessions_revoked": 0}))]).await;

@@ -57,6 +57,9 @@ async fn an_application_sets_no_passwords() {
     let asserted = vec![("authorization", bearer.as_str()), ("x-on-behalf-of", boss.id.as_str())];
     let new = "another long password";
     for headers in [&plain, &asserted] {
+        let reset = format!("/api/users/{}/mfa", ann.id);
+        let refused = house.server.ask(Method::DELETE, &reset, headers, None).await;
+        assert_eq!(refused.problem(), problem(403, "person_needed"));
         for id in [&ann.id, &stub] {
             let path = format!("/api/users/{id}");
             let body = json!({"password": new, "name": "Taken over"});

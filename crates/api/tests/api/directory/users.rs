@@ -1,7 +1,7 @@
 //! Who sees and changes whom.
 
 use super::{House, NOBODY, PASSWORD, field, id_of, ids_of, problem};
-use crate::support::tokens;
+use crate::{account::enrol, support::tokens};
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -372,6 +372,45 @@ async fn all_sessions_of_somebody_end() {
     house.sign_in("ann@acme.example").await;
     let bad = house.server.post("/auth/admin/revoke-user", &house.admin, json!({"user_id": 5})).await;
     assert_eq!((bad.problem().0, bad.fields()[0].0.as_str()), (422, "user_id"));
+}
+
+#[tokio::test]
+async fn a_lost_factor_is_taken_away_by_who_may_set_the_password() {
+    let house = House::new().await;
+    let boss = house.person("boss@acme.example", &house.acme, "admin").await;
+    let ann = house.person("ann@acme.example", &house.acme, "member").await;
+    let eve = house.person("eve@other.example", &house.other, "owner").await;
+    let path = |id: &str| format!("/api/users/{id}/mfa");
+    let none = house.delete(&boss.token, &path(&ann.id)).await;
+    assert_eq!((none.problem(), none.text.contains("second factor")), (problem(404, "not_found"), true));
+
+    enrol(&house.server, &ann.token).await;
+    for (token, status, code) in [
+        (&ann.token, 403, "permission_missing"),
+        (&eve.token, 404, "not_found"),
+        (&boss.token, 204, ""),
+        (&boss.token, 404, "not_found"),
+    ] {
+        let reply = house.delete(token, &path(&ann.id)).await;
+        match status {
+            204 => assert_eq!(reply.status, StatusCode::NO_CONTENT, "{}", reply.text),
+            _ => assert_eq!(reply.problem(), problem(status, code)),
+        }
+    }
+    house.a_second_later();
+    assert_eq!(house.server.get("/auth/me", &ann.token).await.problem().0, 401, "all sessions end");
+    let again = house.sign_in("ann@acme.example").await;
+    assert_eq!(house.server.get("/auth/mfa/status", &again).await.json()["mfa_enabled"], false);
+
+    // One's own, and somebody's who is a member elsewhere, are not an organization's admin's to take.
+    let own = house.delete(&boss.token, &path(&boss.id)).await;
+    assert_eq!(own.problem(), problem(409, "yourself"));
+    house.rank(&house.other, &ann.id, "member").await;
+    enrol(&house.server, &again).await;
+    let guest = house.delete(&boss.token, &path(&ann.id)).await;
+    assert_eq!(guest.problem(), problem(403, "member_elsewhere"));
+    let by_platform = house.delete(&house.admin, &path(&ann.id)).await;
+    assert_eq!(by_platform.status, StatusCode::NO_CONTENT, "{}", by_platform.text);
 }
 
 #[tokio::test]

@@ -129,7 +129,7 @@ impl Mfa {
         let mut entry = self.entry("mfa.pass", Outcome::Success, &user, client);
         entry.detail = Some(json!({"method": used.as_str(), "trusted_device": trust}));
         tx.insert_audit(entry).await?;
-        let how = How { factor_at: Some(now), ..How::default() };
+        let how = How { factor_at: Some(now), ..How::in_person(now) };
         let pair = self.auth.open_session(&tx, user, rights, how, client).await?;
         tx.commit().await?;
         metrics::signed_in(true);

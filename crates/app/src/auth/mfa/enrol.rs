@@ -1,6 +1,6 @@
 //! Setting up a factor: a secret first, which counts for nothing until a code has shown that it arrived.
 
-use super::{Mfa, challenge::MAX_TRIES, codes, place, totp, wrong_code};
+use super::{Mfa, already, challenge::MAX_TRIES, codes, fresh::FreshSession, place, totp, wrong_code};
 use crate::{
     audit::{changes, with_secret},
     auth::{Client, TokenPair, login::How, mfa::codes::Code, tokens::invalid},
@@ -26,8 +26,8 @@ pub struct Subject {
 
 #[derive(Debug, Clone, Copy)]
 enum By {
-    /// Somebody signed in; the development bypass has no session.
-    Session(Option<SessionId>),
+    /// Somebody signed in.
+    Session(SessionId),
     /// Somebody whose sign-in waits for it.
     Challenge(Uuid),
 }
@@ -66,16 +66,16 @@ impl fmt::Debug for Enrolled {
     }
 }
 
-fn already() -> Error {
-    Error::conflict("a second factor is set up already; remove it first").with_code("mfa_enrolled")
-}
-
 impl Mfa {
-    /// Somebody signed in.
+    /// Somebody signed in. Neither a provider's token nor the development bypass has a session.
     ///
     /// # Errors
-    /// Unavailable when the store is away.
+    /// Forbidden when there is no session; unavailable when the store is away.
     pub async fn signed_in(&self, user: User, session: Option<SessionId>) -> Result<Subject> {
+        let session = session.ok_or_else(|| {
+            Error::forbidden("a second factor is set up from a session: sign in with `POST /auth/login`")
+                .with_code("session_required")
+        })?;
         let rights = self.auth.reader.find_rights(&user).await?;
         Ok(Subject { user, rights, by: By::Session(session) })
     }
@@ -89,12 +89,23 @@ impl Mfa {
         Ok(Subject { user, rights, by: By::Challenge(claims.jti) })
     }
 
-    /// A new secret, in place of one that was not confirmed.
+    /// A new secret, in place of one that was not confirmed. Who is signed in has shown again that it is he
+    /// ([`Mfa::freshen_to_enrol`]); who answers a challenge has just done so.
     ///
     /// # Errors
-    /// Conflict when a factor is enrolled; unauthenticated when the challenge has ended.
-    pub async fn set_up(&self, subject: &Subject, client: &Client) -> Result<Enrolment> {
+    /// Conflict when a factor is enrolled; forbidden when the session is not fresh; unauthenticated when the challenge has ended.
+    pub async fn set_up(
+        &self,
+        subject: &Subject,
+        fresh: Option<&FreshSession>,
+        client: &Client,
+    ) -> Result<Enrolment> {
         let user = &subject.user;
+        if let By::Session(id) = subject.by
+            && fresh.map(FreshSession::id) != Some(id)
+        {
+            return Err(Error::forbidden("show first that it is you").with_code("sign_in_again"));
+        }
         let secret: [u8; totp::SECRET_BYTES] = rand::random();
         let sealed = self.cipher.seal(&place(user.id), &secret).map_err(Error::internal)?;
         let uri = totp::provisioning_uri(&secret, &user.email);
@@ -172,12 +183,12 @@ impl Mfa {
             return Err(invalid());
         }
         let pair = match by {
-            By::Session(Some(id)) => {
+            By::Session(id) => {
                 tx.note_factor(id, now).await?;
                 self.auth.renew_session(&tx, id).await?
             }
-            By::Session(None) | By::Challenge(_) => {
-                let how = How { factor_at: Some(now), ..How::default() };
+            By::Challenge(_) => {
+                let how = How { factor_at: Some(now), ..How::in_person(now) };
                 self.auth.open_session(&tx, user, rights, how, client).await?
             }
         };

@@ -1,17 +1,21 @@
-//! A session whose person has just shown that it is he: asked for before the account gets another way in.
+//! A session whose person has just shown that it is he: asked for before the account gets another way in, or a lock of its own.
 
-use super::{Mfa, Proof};
+use super::{Mfa, Proof, already};
 use crate::auth::{Client, tokens::invalid};
 use bifrost_domain::{
     error::{Error, Result},
     ids::SessionId,
-    policy::{Permit, actions::UseAccount},
+    policy::{
+        Permit,
+        actions::{ShowFactor, UseAccount},
+    },
     user::SessionState,
 };
 use bifrost_storage::audit::Outcome;
 use chrono::Duration;
+use secrecy::SecretString;
 
-/// Where there is neither a password nor a factor to show: so young has a sign-in with a provider to be, and the session that it began.
+/// So long ago a person may have signed in for it to count as just now.
 const YOUNG: Duration = Duration::minutes(10);
 
 /// A code was shown.
@@ -31,7 +35,7 @@ impl FreshSession {
 
 impl Mfa {
     /// Looks at what shows that it is really the person: the current password, or a code where a factor is set up. Who has neither has to
-    /// have signed in with a provider less than ten minutes ago.
+    /// have signed in less than ten minutes ago.
     ///
     /// # Errors
     /// Bad request when the proof is not right; invalid when there is none and there could be; forbidden when the sign-in is too long ago;
@@ -54,6 +58,32 @@ impl Mfa {
                 tx.insert_audit(self.entry(PROVE, Outcome::Success, user, client)).await?;
                 tx.commit().await?;
             }
+            None => self.check_young(session).await?,
+        }
+        Ok(FreshSession(session.session_id))
+    }
+
+    /// The same before a factor is set up: whoever has found a session must not lock its owner out with a factor of his own. Who signed in
+    /// less than ten minutes ago, by whatever way, has shown it.
+    ///
+    /// # Errors
+    /// As [`Mfa::freshen`]; conflict when a factor is enrolled.
+    pub async fn freshen_to_enrol(
+        &self,
+        permit: &Permit<ShowFactor>,
+        session: &SessionState,
+        password: Option<SecretString>,
+        client: &Client,
+    ) -> Result<FreshSession> {
+        let factor = self.auth.reader.find_factor(session.user.id).await?;
+        if factor.is_some_and(|factor| factor.confirmed_at.is_some()) {
+            return Err(already());
+        }
+        match password {
+            Some(password) => {
+                self.auth.prove_password(permit.caller(), password, "password", client).await?;
+            }
+            None if self.is_young(session).await? => {}
             None => self.check_young(session).await?,
         }
         Ok(FreshSession(session.session_id))
@@ -89,11 +119,7 @@ impl Mfa {
             (false, true) => return Err(Error::invalid("code", "required", "is required")),
             (false, false) => {}
         }
-        let young = self.auth.clock.now() - YOUNG;
-        let session = reader.find_session(session.session_id).await?.ok_or_else(invalid)?;
-        let used = reader.list_external_identities(user).await?.into_iter().map(|one| one.last_used_at);
-        // A session that a program was given is young, too: so somebody has to have been at the provider.
-        if session.created_at > young && used.max().is_some_and(|at| at > young) {
+        if self.is_young(session).await? {
             return Ok(());
         }
         Err(Error::forbidden(format!(
@@ -101,5 +127,11 @@ impl Mfa {
             YOUNG.num_minutes()
         ))
         .with_code("sign_in_again"))
+    }
+
+    /// Whether a person began the session just now: what a program was given, or a token was exchanged for, began with nobody there.
+    async fn is_young(&self, session: &SessionState) -> Result<bool> {
+        let session = self.auth.reader.find_session(session.session_id).await?.ok_or_else(invalid)?;
+        Ok(session.authenticated_at.is_some_and(|at| at > self.auth.clock.now() - YOUNG))
     }
 }

@@ -73,6 +73,10 @@ fn wrong_code() -> Error {
         .with_code("mfa_code_invalid")
 }
 
+fn already() -> Error {
+    Error::conflict("a second factor is set up already; remove it first").with_code("mfa_enrolled")
+}
+
 fn not_enrolled() -> Error {
     Error::bad_request("no second factor is set up; begin with `POST /auth/mfa/setup`")
         .with_code("mfa_not_enrolled")

@@ -52,6 +52,7 @@ async fn signed_in(rivals: &Rivals) -> RefreshToken {
         expires_at: now + Duration::days(7),
         ends_at: now + Duration::days(30),
         factor_at: None,
+        authenticated_at: None,
         user_agent: None,
         ip_address: None,
     };
