@@ -78,7 +78,7 @@ pub struct ApiSettings {
     pub mfa_rate_per_minute: Option<NonZeroU32>,
     /// Failed sign-ins per account and [`ACCOUNT_WINDOW`], whether it exists or not; `None`: no limit.
     pub account_failures: Option<NonZeroU32>,
-    /// Proxies whose word about the client's address is taken.
+    /// Proxies whose word about the client's address and the request's id is taken.
     pub trusted_proxies: Vec<Network>,
     /// Whether the listener is bound to a loopback address.
     pub listens_on_loopback: bool,

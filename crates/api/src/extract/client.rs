@@ -7,6 +7,7 @@ use axum::{
     http::{Extensions, header, request::Parts},
 };
 use bifrost_app::auth::Client;
+use bifrost_domain::network::Network;
 use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
@@ -19,6 +20,11 @@ pub struct ClientInfo(pub Client);
 /// The peer of the connection, whatever it says of itself.
 pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical())
+}
+
+/// Whether a request came from a proxy of ours, whose word is taken.
+pub(crate) fn is_from_proxy(extensions: &Extensions, trusted: &[Network]) -> bool {
+    peer(extensions).is_some_and(|peer| forwarded::is_proxy(peer, trusted))
 }
 
 impl FromRequestParts<ApiState> for ClientInfo {

@@ -12,10 +12,15 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Hops that are looked at; nobody has as many proxies.
 const MOST_HOPS: usize = 32;
 
+/// Whether an address is one of a proxy of ours.
+pub(super) fn is_proxy(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(address))
+}
+
 /// The address of the client: the peer's own, unless the peer is a proxy of ours that says another.
 pub(super) fn client(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
     let peer = peer?;
-    let is_ours = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
+    let is_ours = |address: IpAddr| is_proxy(address, trusted);
     if !is_ours(peer) {
         return Some(peer);
     }

@@ -18,6 +18,7 @@ mod upload;
 pub(crate) use body::read_body;
 pub use body::{Form, FormOrJson, Json, OptionalJson, ValidJson};
 pub use client::ClientInfo;
+pub(crate) use client::is_from_proxy;
 pub(crate) use factor::FactorCaller;
 pub(crate) use fields::words;
 pub use page::{PageIn, array, encode_token, with_next};

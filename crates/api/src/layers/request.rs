@@ -1,6 +1,8 @@
 //! The outermost layer: the request's id, its span and log line, and the last word on every error answer.
+//!
+//! The id stands in logs and in the audit log, so nobody chooses it but a proxy of ours, whose own log then has the same one.
 
-use crate::{problem::Problem, state::ApiState};
+use crate::{extract::is_from_proxy, problem::Problem, state::ApiState};
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -19,7 +21,10 @@ pub struct RequestId(pub String);
 
 /// See the module. Queries and headers are never logged: they carry tickets and tokens.
 pub(crate) async fn handle(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
-    let id = accepted_id(request.headers()).unwrap_or_else(|| state.ids.next().to_string());
+    let given = is_from_proxy(request.extensions(), &state.settings.trusted_proxies)
+        .then(|| given_id(request.headers()))
+        .flatten();
+    let id = given.unwrap_or_else(|| state.ids.next().to_string());
     let plain = wants_plain_json(request.headers());
     let span = tracing::info_span!(
         "request",
@@ -42,9 +47,12 @@ pub(crate) async fn handle(State(state): State<ApiState>, mut request: Request, 
     .await
 }
 
-/// An id that the caller (or a proxy) gave, when it may stand in a log line.
-fn accepted_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+/// The id that a proxy gave, when it is one and may stand in a log line.
+fn given_id(headers: &HeaderMap) -> Option<String> {
+    let mut values = headers.get_all(REQUEST_ID).iter();
+    // Of two one came from the client.
+    let (Some(id), None) = (values.next(), values.next()) else { return None };
+    let id = id.to_str().ok()?;
     let sane = (1..=MAX_ID).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     sane.then(|| id.to_owned())

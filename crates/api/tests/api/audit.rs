@@ -43,18 +43,21 @@ async fn every_change_is_found_by_who_did_what_to_what_and_when() {
     let other = company(&server, &admin, "Other", "other.example").await;
     server.clock.advance(chrono::Duration::days(1));
     let path = format!("/api/organizations/{acme}");
-    let headers = [
-        ("authorization", format!("Bearer {}", server.admin().await.0)),
-        ("x-request-id", "change-7".to_owned()),
-    ];
-    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let bearer = format!("Bearer {}", server.admin().await.0);
+    let headers = [("authorization", bearer.as_str()), ("x-request-id", "change-7")];
     let changed = server.ask(Method::PATCH, &path, &headers, Some(json!({"name": "Acme 2"}))).await;
     assert_eq!(changed.status, StatusCode::OK, "{}", changed.text);
     server.login("nobody@acme.example", "wrong").await;
     let admin = server.admin().await.0;
     let ask = async |query: &str| server.get(&format!("/api/audit?{query}"), &admin).await;
 
-    let line = entries(&ask("request_id=change-7").await).remove(0);
+    assert!(
+        entries(&ask("request_id=change-7").await).is_empty(),
+        "nobody chooses what the log calls his request"
+    );
+    let mut found = entries(&ask(&format!("request_id={}", changed.header("x-request-id"))).await);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let line = found.remove(0);
     assert_eq!(line["action"], "organization.update");
     assert_eq!(line["changes"], json!({"name": {"old": "Acme", "new": "Acme 2"}}));
     assert_eq!(line["resource_type"], "organization");

@@ -94,19 +94,44 @@ async fn older_clients_get_the_type_they_ask_for() {
 }
 
 #[tokio::test]
-async fn requests_have_an_id() {
-    let server = Server::start().await;
-    let ask = async |id: &str| {
-        let reply = server.ask(Method::GET, "/nothing", &[("x-request-id", id)], None).await;
+async fn an_id_is_what_a_trusted_proxy_says_or_ours() {
+    let trusting = async |networks: &[&str]| {
+        let networks = networks.iter().map(|text| text.parse().expect("a network")).collect();
+        Server::start_with(|setup| setup.api.trusted_proxies = networks).await
+    };
+    let ask = async |server: &Server, headers: &[(&str, &str)]| {
+        let reply = server.ask(Method::GET, "/nothing", headers, None).await;
+        // The problem has the same one.
         reply.problem();
         reply.header("x-request-id").to_owned()
     };
-    assert_eq!(ask("abc-123_x.y").await, "abc-123_x.y");
-    for insane in ["", "a b", "a\"b", &"x".repeat(65)] {
-        let made = ask(insane).await;
-        assert_ne!(made, insane);
-        assert_eq!(made.len(), 36, "a UUID");
+    let is_ours = |id: &str| id.parse::<uuid::Uuid>().is_ok_and(|id| id.get_version_num() == 7);
+    let longest = "x".repeat(64);
+    let sane = ["abc-123_x.y", "0", longest.as_str()];
+
+    // A stranger may say what he likes, also that he is behind a proxy.
+    for networks in [&[][..], &["10.0.0.0/8"]] {
+        let server = trusting(networks).await;
+        for id in sane {
+            for more in [("accept", "*/*"), ("x-forwarded-for", "10.0.0.1")] {
+                let made = ask(&server, &[("x-request-id", id), more]).await;
+                assert!(is_ours(&made), "{id}: {made}");
+            }
+        }
     }
+
+    let server = trusting(&["127.0.0.0/8"]).await;
+    for id in sane {
+        assert_eq!(ask(&server, &[("x-request-id", id)]).await, id);
+    }
+    for insane in ["", " ", "a b", "a\"b", "a/b", "a,b", "a\tb", "é", &"x".repeat(65), &"x".repeat(10_000)] {
+        let made = ask(&server, &[("x-request-id", insane)]).await;
+        assert!(is_ours(&made), "{insane}: {made}");
+    }
+    let made = ask(&server, &[("x-request-id", "one"), ("x-request-id", "two")]).await;
+    assert!(is_ours(&made), "one of two came from the client: {made}");
+    let (one, other) = (ask(&server, &[]).await, ask(&server, &[]).await);
+    assert!(is_ours(&one) && is_ours(&other) && one != other, "{one} {other}");
 }
 
 struct Panics;

@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Live connections of one person.
 const MOST: usize = 64;
 
-/// A WebSocket of a client.
-pub(crate) struct Live(WebSocketStream<TcpStream>);
+/// A WebSocket of a client, and the id of the request that opened it.
+pub(crate) struct Live(WebSocketStream<TcpStream>, String);
 
 /// Status and body of a connection that was not opened.
 pub(crate) type Refused = (u16, Value);
@@ -46,13 +46,20 @@ impl Live {
         socket.set_recv_buffer_size(8 * 1024).expect("a buffer");
         let stream = socket.connect(address).await.expect("connected");
         match timeout(PATIENCE, client_async(request, stream)).await.expect("an answer") {
-            Ok((socket, _)) => Ok(Self(socket)),
+            Ok((socket, answer)) => {
+                let id = answer.headers()["x-request-id"].to_str().expect("a text").to_owned();
+                Ok(Self(socket, id))
+            }
             Err(Error::Http(response)) => {
                 let body = response.body().as_deref().unwrap_or_default();
                 Err((response.status().as_u16(), serde_json::from_slice(body).unwrap_or_default()))
             }
             Err(other) => panic!("no connection: {other}"),
         }
+    }
+
+    pub(crate) fn request_id(&self) -> &str {
+        &self.1
     }
 
     pub(crate) async fn send(&mut self, text: impl Into<String>) {

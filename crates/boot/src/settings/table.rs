@@ -71,7 +71,7 @@ pub const VARIABLES: &[Variable] = &[
     open(
         SERVER,
         "TRUSTED_PROXIES",
-        "Addresses and networks of proxies whose X-Forwarded-For or Forwarded is believed, separated by commas, at most 64, e.g. 10.0.0.5,172.16.0.0/12. Default: nobody's.",
+        "Addresses and networks of proxies whose X-Forwarded-For or Forwarded, and X-Request-Id, are believed, separated by commas, at most 64, e.g. 10.0.0.5,172.16.0.0/12. Default: nobody's.",
     ),
     plain(SERVER, "BODY_LIMIT_BYTES", "10485760", "Largest request body in bytes, 1024 to 1073741824."),
     plain(SERVER, "SYNC_WAIT_MAX", "300", "Longest wait of a synchronous execution in seconds, 1 to 3600."),

@@ -183,7 +183,8 @@ class Child:
             limits.cap_user()
             self.shares_user = False  # once: what is lowered cannot be raised again
         outcome = execution.run()
-        if threading.active_count() - execution.is_in_thread() > self.threads:
+        # Not `is_alive` of the function's own thread: that is true for a moment after it is counted no longer (Python 3.13).
+        if sum(thread is not execution.thread for thread in threading.enumerate()) > self.threads:
             self.join_threads(run, execution)
         self.pipes.drain()
         for stream in self.streams:

@@ -261,10 +261,6 @@ class Execution:
             return value
         raise value
 
-    def is_in_thread(self) -> bool:
-        """Whether the plain function's own thread has not ended yet (it does so a moment after the function)."""
-        return self.thread is not None and self.thread.is_alive()
-
     def catch_frame(self, code: types.CodeType) -> Any:
         """A profile function that is gone as soon as it has seen the first frame of ``code``."""
 

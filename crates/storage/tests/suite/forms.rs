@@ -10,7 +10,8 @@ use bifrost_test_support::{TestDatabase, on_both_databases};
 
 on_both_databases![a_form_is_there_for_its_organization];
 
-async fn form(bed: &Bed, scope: Scope, is_active: bool) -> FormId {
+/// Makes a form.
+pub(crate) async fn form(bed: &Bed, scope: Scope, is_active: bool) -> FormId {
     let id = bed.uuid();
     let literal = |id: uuid::Uuid| {
         if bed.db.db().is_postgres() { format!("'{id}'") } else { format!("X'{}'", id.simple()) }

@@ -163,7 +163,7 @@ async fn a_channel_that_is_refused_leaves_a_line() {
     walk.skip().await;
     let address = walk.server.listen().await;
     let channels = format!("system,history:{other},user:01890a5d-ac96-774b-bcce-b302099a8057");
-    let headers = [("authorization", ann.as_str()), ("x-request-id", "live-1")];
+    let headers = [("authorization", ann.as_str())];
     let path = format!("/ws/connect?channels={channels}");
     let mut live = Live::open(address, &path, &headers).await.expect("open");
     assert_eq!(live.hear().await.expect("hello")["channels"], json!(["system"]));
@@ -183,7 +183,7 @@ async fn a_channel_that_is_refused_leaves_a_line() {
             assert_eq!((line.actor_email.as_deref(), line.outcome.as_str()), (Some(ANN), "denied"));
             assert_eq!(line.organization_id.map(|id| id.to_string()), Some(acme.clone()));
             assert_eq!(line.actor_id.map(|id| id.to_string()), Some(ann_id.clone()));
-            assert_eq!(line.request_id.as_deref(), Some("live-1"));
+            assert_eq!(line.request_id.as_deref(), Some(live.request_id()));
             let detail = line.detail.as_ref().expect("a detail");
             (&detail["channel"], &detail["reason"])
         })

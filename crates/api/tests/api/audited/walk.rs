@@ -98,7 +98,6 @@ pub(super) struct Walk {
     pub(super) server: Server,
     walked: BTreeSet<String>,
     secrets: BTreeSet<String>,
-    requests: usize,
     lines: usize,
     /// The request whose lines are still to be looked at.
     open: Option<String>,
@@ -115,14 +114,8 @@ impl Walk {
 
     /// On a server of one's own.
     pub(super) async fn on(server: Server) -> Self {
-        let mut walk = Self {
-            server,
-            walked: BTreeSet::new(),
-            secrets: BTreeSet::new(),
-            requests: 0,
-            lines: 0,
-            open: None,
-        };
+        let mut walk =
+            Self { server, walked: BTreeSet::new(), secrets: BTreeSet::new(), lines: 0, open: None };
         walk.skip().await;
         walk
     }
@@ -151,14 +144,8 @@ impl Walk {
     /// Asks, whatever the answer.
     pub(super) async fn ask_any(&mut self, ask: Ask<'_>) -> Reply {
         assert_eq!(self.open, None, "its lines are not looked at");
-        self.requests += 1;
-        let id = format!("walk-{}", self.requests);
         let method: Method = ask.route.split(' ').next().expect("a method").parse().expect("a method");
-        let mut request = Request::builder()
-            .method(method)
-            .uri(&ask.path)
-            .header("x-request-id", &id)
-            .header("user-agent", "walker/1.0");
+        let mut request = Request::builder().method(method).uri(&ask.path).header("user-agent", "walker/1.0");
         for (name, value) in &ask.headers {
             request = request.header(*name, *value);
         }
@@ -169,7 +156,7 @@ impl Walk {
         let reply = self.server.send(request.body(Body::from(ask.body)).expect("a request")).await;
         self.keep_received(&reply);
         self.walked.insert(ask.route.to_owned());
-        self.open = Some(id);
+        self.open = Some(reply.header("x-request-id").to_owned());
         reply
     }
 

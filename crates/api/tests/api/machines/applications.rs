@@ -169,6 +169,50 @@ async fn pages_follow_each_other_and_stay_in_the_organization() {
     assert_eq!(elsewhere.problem(), (404, "not_found".to_owned()));
 }
 
+#[tokio::test]
+async fn an_application_changes_no_limit() {
+    let server = Server::start().await;
+    let (admin, _) = server.admin().await;
+    let (home, other) =
+        (server.organization(&admin, "Home").await, server.organization(&admin, "Other").await);
+    let owner = server.ranked("owner@home.example", &home, MembershipRole::Owner).await;
+    let owner_id = text(&server.get("/auth/me", &owner).await.json(), "id");
+    let more = json!({
+        "scopes": ["applications.read", "applications.write"], "rate_limit_per_minute": 1_000, "allow_user_assertion": true,
+    });
+    let own = application(&server, &owner, &home, more).await;
+    let beside = application(&server, &owner, &home, json!({"rate_limit_per_minute": 5})).await;
+    let free = application(&server, &owner, &home, json!({})).await;
+    let elsewhere = application(&server, &admin, &other, json!({"rate_limit_per_minute": 5})).await;
+    let (_, secret) = key(&server, &owner, &own).await;
+    let all = async || server.get("/api/applications", &admin).await.json();
+    let before = all().await;
+
+    let refused = (403, "person_needed".to_owned());
+    for id in [own.as_str(), &beside, &free, &elsewhere, NOWHERE] {
+        let path = format!("/api/applications/{id}");
+        for rate in [json!(100_000), json!(1_000), json!(1), Value::Null] {
+            let alone = json!({"rate_limit_per_minute": rate});
+            let hidden = json!({"name": "Faster", "rate_limit_per_minute": rate});
+            for patch in [alone, hidden] {
+                let by_key = ask(&server, &secret, Method::PATCH, &path, Some(patch.clone())).await;
+                assert_eq!(by_key.problem(), refused, "{id} {patch}");
+                let headers = [("x-api-key", secret.as_str()), ("x-on-behalf-of", owner_id.as_str())];
+                let for_owner = server.ask(Method::PATCH, &path, &headers, Some(patch.clone())).await;
+                assert_eq!(for_owner.problem(), refused, "{id} {patch}, for its owner");
+            }
+        }
+    }
+    assert_eq!(all().await, before, "nothing was changed");
+
+    let path = format!("/api/applications/{own}");
+    let renamed = ask(&server, &secret, Method::PATCH, &path, Some(json!({"name": "Renamed"}))).await;
+    assert_eq!((renamed.status, &renamed.json()["name"]), (StatusCode::OK, &json!("Renamed")));
+    let rate = Some(json!({"rate_limit_per_minute": 2_000}));
+    let by_person = ask(&server, &owner, Method::PATCH, &path, rate).await;
+    assert_eq!(by_person.json()["rate_limit_per_minute"], 2_000, "{}", by_person.text);
+}
+
 /// Somebody whose role lets him make applications, with a few more permissions.
 #[tokio::test]
 async fn nobody_gives_more_than_he_has() {

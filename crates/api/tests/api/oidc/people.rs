@@ -21,11 +21,14 @@ pub(super) struct Scene {
 }
 
 pub(super) async fn scene(rules: Value) -> Scene {
-    scene_of(json!({"rules": rules}), false).await
+    scene_on(Server::start().await, rules).await
 }
 
-async fn scene_of(change: Value, many: bool) -> Scene {
-    let server = Server::start().await;
+pub(super) async fn scene_on(server: Server, rules: Value) -> Scene {
+    scene_of(server, json!({"rules": rules}), false).await
+}
+
+async fn scene_of(server: Server, change: Value, many: bool) -> Scene {
     let (admin, _) = server.admin().await;
     let body = json!({"name": "Acme", "domain": "acme.example"});
     let made = server.post("/api/organizations", &admin, body).await;
@@ -244,7 +247,7 @@ async fn who_gets_no_account() {
 #[tokio::test]
 async fn google_vouches_for_its_organizations_alone() {
     let rules = json!({"jit_enabled": true, "allowed_domains": ["acme.example"], "accept_bearer": false, "bearer_audience": null});
-    let scene = scene_of(json!({"kind": "google", "rules": rules}), false).await;
+    let scene = scene_of(Server::start().await, json!({"kind": "google", "rules": rules}), false).await;
     assert_eq!(scene.sign_in(ann()).await.problem().0, 403, "an account that Acme does not run");
     let mut hosted = ann();
     hosted["hd"] = "other.example".into();
@@ -259,7 +262,7 @@ async fn a_tenant_vouches_for_its_own_domains_alone() {
     let tenants =
         json!([{"tenant_id": a, "domains": ["acme.example"]}, {"tenant_id": b, "domains": ["b.example"]}]);
     let rules = json!({"jit_enabled": true, "allowed_tenants": tenants});
-    let scene = scene_of(json!({"kind": "entra", "rules": rules}), true).await;
+    let scene = scene_of(Server::start().await, json!({"kind": "entra", "rules": rules}), true).await;
     let of = |tenant: &str, email: &str| {
         json!({
             "iss": scene.stand_in.template().replace("{tenantid}", tenant), "tid": tenant, "sub": "x",

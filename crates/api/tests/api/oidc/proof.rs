@@ -2,15 +2,16 @@
 
 use super::{
     Begun,
-    people::{Scene, ann, jit, scene},
+    people::{Scene, ann, jit, scene, scene_on},
 };
 use crate::{
     account::{code, enrol},
-    support::{Reply, tokens},
+    support::{Reply, Server, tokens},
 };
 use axum::http::{Method, StatusCode};
 use chrono::Duration;
 use serde_json::{Value, json};
+use std::num::NonZeroU32;
 
 const LINK: &str = "/auth/oauth/link/stand-in";
 
@@ -53,6 +54,37 @@ async fn who_has_a_password_or_a_factor_shows_it() {
     let again = link(&scene, &ben, Some(shown)).await;
     assert_eq!(again.problem(), (400, "mfa_code_invalid".to_owned()), "a code is used once");
     assert_eq!(link(&scene, &ben, Some(proof)).await.status, StatusCode::OK, "the password does as well");
+}
+
+#[tokio::test]
+async fn wrong_passwords_count_with_those_of_sign_ins() {
+    let server = Server::start_with(|setup| setup.api.account_failures = NonZeroU32::new(3)).await;
+    let scene = scene_on(server, json!({})).await;
+    let server = &scene.server;
+    let ben = server.person("ben@acme.example", &scene.acme).await;
+    let (elsewhere, _) = tokens(&server.login("ben@acme.example", "a long password").await);
+    let cid = server.person("cid@acme.example", &scene.acme).await;
+    let right = || Some(json!({"password": "a long password"}));
+    let wrong = || Some(json!({"password": "another password"}));
+    // What is right, and what shows nothing, does not count.
+    for _ in 0..4 {
+        assert_eq!(link(&scene, &ben, right()).await.status, StatusCode::OK);
+        assert_eq!(link(&scene, &ben, None).await.problem().0, 422);
+    }
+    for session in [&ben, &elsewhere, &ben] {
+        assert_eq!(link(&scene, session, wrong()).await.problem(), (400, "password_wrong".to_owned()));
+    }
+    let limited = (429, "too_many_requests".to_owned());
+    for (session, proof) in [(&ben, wrong()), (&ben, right()), (&elsewhere, right())] {
+        let refused = link(&scene, session, proof).await;
+        assert_eq!(refused.problem(), limited, "whatever is shown, in every session");
+        let seconds: u64 = refused.header("retry-after").parse().expect("seconds");
+        assert!((1..=300).contains(&seconds), "{seconds}: a third of a quarter of an hour");
+        assert!(refused.headers.get("set-cookie").is_none(), "nothing was begun");
+    }
+    let sign_in = server.login("ben@acme.example", "a long password").await;
+    assert_eq!(sign_in.problem(), limited, "one limit for both");
+    assert_eq!(link(&scene, &cid, right()).await.status, StatusCode::OK, "others are not meant");
 }
 
 #[tokio::test]

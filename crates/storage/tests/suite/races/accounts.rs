@@ -3,13 +3,13 @@
 use super::{Rivals, Side, TURNS, at_once};
 use crate::support::{user, user_id};
 use bifrost_domain::{
-    ids::{ConfigId, SessionId, UserId},
+    ids::{ConfigId, UserId},
     scope::Scope,
     user::User,
 };
 use bifrost_storage::{
     Error,
-    sessions::{NewSession, RefreshToken},
+    sessions::RefreshToken,
     settings::{Config, ConfigValue},
     tickets::Ticket,
 };
@@ -29,55 +29,13 @@ on_both_databases![
     a_value_that_is_set_and_deleted_is_there_or_not,
 ];
 
-async fn add(rivals: &Rivals, person: &User) {
-    let tx = rivals.bed.store.db().begin().await.expect("begin");
-    tx.insert_user(person, Some(&"hash".into())).await.expect("inserted");
-    tx.commit().await.expect("commit");
-}
-
-fn person(rivals: &Rivals) -> User {
-    user(UserId::from_uuid(rivals.bed.uuid()), Scope::Global, true, rivals.bed.now())
-}
-
-/// A person who has signed in.
-async fn signed_in(rivals: &Rivals) -> RefreshToken {
-    let person = person(rivals);
-    add(rivals, &person).await;
-    let now = rivals.bed.now();
-    let session = NewSession {
-        id: SessionId::from_uuid(rivals.bed.uuid()),
-        user_id: person.id,
-        epoch: person.epoch,
-        created_at: now,
-        expires_at: now + Duration::days(7),
-        ends_at: now + Duration::days(30),
-        factor_at: None,
-        authenticated_at: None,
-        user_agent: None,
-        ip_address: None,
-    };
-    let token = RefreshToken {
-        id: rivals.bed.uuid(),
-        session_id: session.id,
-        issued_at: now,
-        expires_at: session.expires_at,
-        used_at: None,
-        successor_id: None,
-    };
-    let tx = rivals.bed.store.db().begin().await.expect("begin");
-    tx.insert_session(session).await.expect("inserted");
-    tx.insert_refresh_token(token).await.expect("inserted");
-    tx.commit().await.expect("commit");
-    token
-}
-
 async fn one_of_two_claims_the_stub(db: TestDatabase) {
     let rivals = Rivals::new(db).await;
     let home = rivals.bed.add_organization(1).await;
     for turn in 0..TURNS {
         let id = UserId::from_uuid(rivals.bed.uuid());
         let stub = User { is_registered: false, ..user(id, home, false, rivals.bed.now()) };
-        add(&rivals, &stub).await;
+        rivals.add(&stub).await;
         let (id, now) = (stub.id, rivals.bed.now());
         let claim = |side: Side, name: &'static str| async move {
             let tx = side.store.db().begin().await.expect("begin");
@@ -97,7 +55,7 @@ async fn one_of_two_claims_the_stub(db: TestDatabase) {
 async fn one_of_two_accounts_has_the_address(db: TestDatabase) {
     let rivals = Rivals::new(db).await;
     for turn in 0..TURNS {
-        let ann = person(&rivals);
+        let ann = user(UserId::from_uuid(rivals.bed.uuid()), Scope::Global, true, rivals.bed.now());
         let twin = User { id: UserId::from_uuid(rivals.bed.uuid()), ..ann.clone() };
         let insert = |side: Side, person: User| async move {
             let tx = side.store.db().begin().await?;
@@ -115,8 +73,7 @@ async fn one_of_two_accounts_has_the_address(db: TestDatabase) {
 
 async fn every_reason_to_end_older_sessions_counts(db: TestDatabase) {
     let rivals = Rivals::new(db).await;
-    let ann = person(&rivals);
-    add(&rivals, &ann).await;
+    let ann = rivals.person().await;
     for turn in 0..TURNS {
         let (id, now) = (ann.id, rivals.bed.now());
         let (one, other) = rivals.sides();
@@ -143,7 +100,7 @@ async fn every_reason_to_end_older_sessions_counts(db: TestDatabase) {
 async fn one_of_two_ends_the_session(db: TestDatabase) {
     let rivals = Rivals::new(db).await;
     for turn in 0..TURNS {
-        let (id, now) = (signed_in(&rivals).await.session_id, rivals.bed.now());
+        let (id, now) = (rivals.signed_in().await.1.session_id, rivals.bed.now());
         let end = |side: Side, reason: &'static str| async move {
             let tx = side.store.db().begin().await.expect("begin");
             let first = tx.end_session(id, reason, now).await.expect("asked");
@@ -161,7 +118,7 @@ async fn one_of_two_ends_the_session(db: TestDatabase) {
 async fn a_session_that_is_ended_while_it_is_refreshed_is_ended(db: TestDatabase) {
     let rivals = Rivals::new(db).await;
     for turn in 0..TURNS {
-        let token = signed_in(&rivals).await;
+        let (_, token) = rivals.signed_in().await;
         let (id, now) = (token.session_id, rivals.bed.now());
         let successor = RefreshToken { id: rivals.bed.uuid(), ..token };
         let (one, other) = rivals.sides();
@@ -198,7 +155,7 @@ async fn a_session_that_is_ended_while_it_is_refreshed_is_ended(db: TestDatabase
 async fn one_of_two_uses_the_refresh_token(db: TestDatabase) {
     let rivals = Rivals::new(db).await;
     for turn in 0..TURNS {
-        let (id, now) = (signed_in(&rivals).await.id, rivals.bed.now());
+        let (id, now) = (rivals.signed_in().await.1.id, rivals.bed.now());
         let exchange = |side: Side, successor| async move {
             let tx = side.store.db().begin().await.expect("begin");
             let first = tx.use_refresh_token(id, successor, now).await.expect("asked");
@@ -218,8 +175,7 @@ async fn one_of_two_uses_the_refresh_token(db: TestDatabase) {
 
 async fn one_of_two_takes_the_ticket(db: TestDatabase) {
     let rivals = Rivals::new(db).await;
-    let ann = person(&rivals);
-    add(&rivals, &ann).await;
+    let ann = rivals.person().await;
     for turn in 0..TURNS {
         let now = rivals.bed.now();
         let ticket = Ticket {

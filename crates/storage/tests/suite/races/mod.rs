@@ -3,14 +3,31 @@
 //! earlier changes from turn to turn.
 
 mod accounts;
+mod begun;
+mod factors;
+mod keys;
 mod organizations;
+mod people;
 mod running;
+mod sessions;
+mod taken;
 mod waiting;
 mod workers;
 
-use crate::support::Bed;
-use bifrost_domain::{clock::SharedClock, execution::Status, ids::WorkerId};
-use bifrost_storage::{Db, HotPath, Store};
+use crate::support::{Bed, user};
+use bifrost_domain::{
+    clock::SharedClock,
+    execution::Status,
+    ids::{SessionId, UserId, WorkerId},
+    policy::{Action, Caller, Permit, authorize},
+    scope::Scope,
+    user::User,
+};
+use bifrost_migration::sea_orm::TryGetable;
+use bifrost_storage::{
+    Db, HotPath, Store,
+    sessions::{NewSession, RefreshToken},
+};
 use bifrost_test_support::TestDatabase;
 use std::{
     sync::Arc,
@@ -22,6 +39,26 @@ use tokio::sync::Barrier;
 const TURNS: u32 = 30;
 /// One of them is earlier by a multiple of this: a statement takes a few of it.
 const STEP: Duration = Duration::from_micros(60);
+
+/// What one side does in a transaction of its own.
+macro_rules! within {
+    ($side:expr, |$tx:ident| $what:expr) => {{
+        let $tx = $side.store.db().begin().await.expect("begin");
+        let answer = $what.await.expect("asked");
+        $tx.commit().await.expect("commit");
+        answer
+    }};
+}
+
+/// The same by both at once, and what each was told. What it names is `Copy`, or made in it.
+macro_rules! both {
+    ($rivals:expr, $turn:expr, |$tx:ident| $what:expr) => {{
+        let (one, other) = $rivals.sides();
+        at_once($turn, async move { within!(one, |$tx| $what) }, async move { within!(other, |$tx| $what) })
+            .await
+    }};
+}
+use {both, within};
 
 /// One process: what it writes through.
 #[derive(Clone)]
@@ -49,6 +86,60 @@ impl Rivals {
     /// Two clones for one turn.
     fn sides(&self) -> (Side, Side) {
         (self.one.clone(), self.other.clone())
+    }
+
+    /// Somebody with an account, an admin of the platform, whose password has the hash `hash`.
+    async fn person(&self) -> User {
+        let id = UserId::from_uuid(self.bed.uuid());
+        let person = user(id, Scope::Global, true, self.bed.now());
+        self.add(&person).await;
+        person
+    }
+
+    async fn add(&self, person: &User) {
+        let hash = "hash".into();
+        within!(self.bed, |tx| tx.insert_user(person, Some(&hash)));
+    }
+
+    /// A person who has signed in.
+    async fn signed_in(&self) -> (User, RefreshToken) {
+        let person = self.person().await;
+        let now = self.bed.now();
+        let session = NewSession {
+            id: SessionId::from_uuid(self.bed.uuid()),
+            user_id: person.id,
+            epoch: person.epoch,
+            created_at: now,
+            expires_at: now + chrono::Duration::days(7),
+            ends_at: now + chrono::Duration::days(30),
+            factor_at: None,
+            authenticated_at: None,
+            user_agent: None,
+            ip_address: None,
+        };
+        let token = RefreshToken {
+            id: self.bed.uuid(),
+            session_id: session.id,
+            issued_at: now,
+            expires_at: session.expires_at,
+            used_at: None,
+            successor_id: None,
+        };
+        within!(self.bed, |tx| tx.insert_session(session));
+        within!(self.bed, |tx| tx.insert_refresh_token(token));
+        (person, token)
+    }
+
+    /// A column of the row of a table that was made last, by its id.
+    async fn last<T: TryGetable>(&self, table: &str, column: &str) -> T {
+        let rows = self.bed.query(&format!("SELECT {column} FROM {table} ORDER BY id DESC LIMIT 1")).await;
+        rows[0].try_get("", column).expect("a value")
+    }
+
+    /// How many rows a table has.
+    async fn count(&self, table: &str) -> i64 {
+        let rows = self.bed.query(&format!("SELECT count(*) AS n FROM {table}")).await;
+        rows[0].try_get("", "n").expect("a number")
     }
 
     /// Row, timeline, log and daily numbers of all executions agree; closes what the two opened.
@@ -112,6 +203,11 @@ impl Rivals {
             side.store.db().close().await;
         }
     }
+}
+
+/// What somebody may do, who may do it.
+fn permit<A: Action>(person: &User) -> Permit<A> {
+    authorize(&Caller::of_user(person, &Arc::default(), None, None).expect("a caller")).expect("allowed")
 }
 
 async fn side(bed: &Bed) -> Side {
