@@ -1,7 +1,8 @@
 //! A request with an `Idempotency-Key` is done once: who sends it again gets the first answer.
 //!
-//! The key is claimed before the request is done, and gets its answer afterwards. When the process ends in between nobody knows whether the
-//! request did its work; it is never done a second time under that key.
+//! The key is claimed before the request is done, and gets its answer afterwards, also when the work panics: as after every failure nobody
+//! knows then whether it was done. When the process ends in between the key stays in use. In neither case is the request done a second time
+//! under that key.
 
 use crate::App;
 use bifrost_domain::{
@@ -24,7 +25,7 @@ pub struct Claim(Hash);
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Begun {
-    /// It is done now, and [`App::answered`] is called with its answer.
+    /// It is done now, and [`App::answered`] is called with its answer, or with 500 when it panics.
     New(Claim),
     /// It was done, and answered so.
     Answered(Reply),
