@@ -34,8 +34,8 @@ pub(crate) struct ResultOut {
 
 /// Get the result of an execution
 ///
-/// Null while it runs. A result of any size is streamed; after the end the answer has an `ETag`, and parts of it can be asked for with `Range`
-/// (RFC 9110: one range of bytes; `If-Range` and `If-None-Match` are understood). `HEAD` tells the size.
+/// Null while it runs. A result of any size is streamed; after the end the answer has an `ETag`, and parts of it can be asked for with
+/// `Range` (RFC 9110: one range of bytes; `If-Range` and `If-None-Match` are understood). `HEAD` tells the size.
 #[utoipa::path(
     get, path = "/api/executions/{id}/result", tag = "executions",
     params(
