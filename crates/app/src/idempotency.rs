@@ -10,7 +10,7 @@ use bifrost_domain::{
     ids::{ApplicationId, OrganizationId},
     policy::Caller,
 };
-use bifrost_storage::idempotency::{Hash, Known};
+use bifrost_storage::idempotency::{Earlier, Hash};
 use sha2::{Digest, Sha256};
 
 pub use bifrost_storage::idempotency::Reply;
@@ -54,19 +54,19 @@ impl App {
         let claimed = hash([user.as_bytes(), application.as_bytes(), key.as_bytes()]);
         let fingerprint = hash([key.as_bytes(), organization.as_bytes(), what.as_bytes(), body]);
         match self.doors.store.claim_request(&claimed, &fingerprint, self.doors.clock.now()).await? {
-            Known::Nothing => Ok(Begun::New(Claim(claimed))),
-            Known::Another => Err(Error::invalid(
+            Earlier::Nothing => Ok(Begun::New(Claim(claimed))),
+            Earlier::Another => Err(Error::invalid(
                 "headers.Idempotency-Key",
                 "reused",
                 "came with another request within the last 24 hours; take a new key for a new request",
             )
             .with_code("idempotency_key_reused")),
-            Known::Begun => Err(Error::conflict(
+            Earlier::Begun => Err(Error::conflict(
                 "the first request with this Idempotency-Key is being done; ask again in a moment",
             )
             .with_code("idempotency_key_in_use")),
-            Known::Answered(reply) if reply.status < 500 => Ok(Begun::Answered(reply)),
-            Known::Answered(_) => Err(Error::conflict(
+            Earlier::Answered(reply) if reply.status < 500 => Ok(Begun::Answered(reply)),
+            Earlier::Answered(_) => Err(Error::conflict(
                 "the first request with this Idempotency-Key failed, and may have done its work before; look whether it did, \
                  and take a new key",
             )
