@@ -1,7 +1,8 @@
 //! Measures Bifrost from outside, as a client sees it; README.md beside this crate says how to run and read it.
 //!
 //! - [`servers`] starts the programs with a [`place`] of their own; [`load`] runs a workflow that does nothing;
-//! - [`identity`] measures what it costs to know who calls; [`parts`] measures what a run cannot do without, beside it; [`memory`] looks into `/proc`;
+//! - [`identity`] measures what it costs to know who calls; [`parts`] measures what a run cannot do without, beside it; [`memory`] looks
+//!   into `/proc`;
 //! - [`verify`] holds what was accepted against what is stored; [`report`] tells.
 //!
 //! A new scenario: a value of [`What`], a line in [`phase`], a row in README.md.

@@ -2,7 +2,8 @@
 //!
 //! Every route is wrapped by `public`, `live` or `allowed`. The wrapper asks, and writes what it asks into the document
 //! (`x-permission`), so that the document and the check are one. A test walks the document: a route without it fails, and so does one
-//! with an object in its path or a body that the attacks do not know (`tests/api/attacks`). A handler that takes [`SignedIn`] under `public` gets nobody and answers 500.
+//! with an object in its path or a body that the attacks do not know (`tests/api/attacks`). A handler that takes [`SignedIn`] under
+//! `public` gets nobody and answers 500.
 //!
 //! `docs/policy.md` is made from the same words ([`policy_table`]).
 

@@ -1,6 +1,6 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a POST that creates or runs is done once, however often it is sent.
 
-use crate::{answers, extract::read_body, problem::Problem, state::ApiState};
+use crate::{answers, extract::read_body, panicked, problem::Problem, state::ApiState};
 use axum::{
     body::{Body, to_bytes},
     extract::Request,
@@ -10,7 +10,9 @@ use axum::{
 use bifrost_app::idempotency::{Begun, Claim, MOST_REPLY_BYTES, Reply};
 use bifrost_domain::{error::Error, policy::Caller};
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use std::panic::AssertUnwindSafe;
 use tracing::Instrument;
 use utoipa::openapi::{
     RefOr, Required,
@@ -101,13 +103,22 @@ pub(crate) async fn once(
     let doing = async move {
         match state.app.begin_request(&caller, &key, &what, &body).await {
             Ok(Begun::Answered(reply)) => repeated(reply),
-            Ok(Begun::New(claim)) => finish(&state, claim, next.run(request).await).await,
+            Ok(Begun::New(claim)) => {
+                let work = async { finish(&state, claim, next.run(request).await).await };
+                match AssertUnwindSafe(work).catch_unwind().await {
+                    Ok(response) => response,
+                    Err(panic) => {
+                        state.app.answered(claim, Reply { status: 500, body: None }).await;
+                        panicked(panic)
+                    }
+                }
+            }
             Err(error) => Problem::from(error).into_response(),
         }
     };
     // By itself: a client that goes away sends the request again, and shall find it done.
     tokio::spawn(doing.in_current_span()).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a handler panicked");
+        tracing::error!(%error, "a request with an Idempotency-Key was not done to its end");
         Problem::internal().into_response()
     })
 }

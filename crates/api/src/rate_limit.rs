@@ -2,8 +2,8 @@
 //! ([`Limiter`](bifrost_domain::ports::limits::Limiter)).
 //!
 //! How to add one: a name in [`Limit`](crate::metrics::Limit), a field in `state::Limits` with its allowance, `ApiState::count` at the top
-//! of the handler: it also tells the audit log who was over it. What counts failures alone is checked before the work, too, and given back after a success: many tries at once are as few as
-//! one after the other.
+//! of the handler: it also tells the audit log who was over it. What counts failures alone is checked before the work, too, and given back
+//! after a success: many tries at once are as few as one after the other.
 
 use crate::{
     metrics::{self, Limit},
@@ -116,8 +116,8 @@ impl ApiState {
         self.count_account(account, typed, client).await
     }
 
-    /// Tries something on the own account; only a try that `is_failure` says failed counts. It is counted before, so that many tries at once
-    /// are as few as one after the other.
+    /// Tries something on the own account; only a try that `is_failure` says failed counts. It is counted before, so that many tries at
+    /// once are as few as one after the other.
     pub(crate) async fn failing<T>(
         &self,
         user: &User,

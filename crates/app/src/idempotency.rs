@@ -1,7 +1,8 @@
 //! A request with an `Idempotency-Key` is done once: who sends it again gets the first answer.
 //!
-//! The key is claimed before the request is done, and gets its answer afterwards. When the process ends in between nobody knows whether the
-//! request did its work; it is never done a second time under that key.
+//! The key is claimed before the request is done, and gets its answer afterwards, also when the work panics: as after every failure nobody
+//! knows then whether it was done. When the process ends in between the key stays in use. In neither case is the request done a second time
+//! under that key.
 
 use crate::App;
 use bifrost_domain::{
@@ -9,7 +10,7 @@ use bifrost_domain::{
     ids::{ApplicationId, OrganizationId},
     policy::Caller,
 };
-use bifrost_storage::idempotency::{Hash, Known};
+use bifrost_storage::idempotency::{Earlier, Hash};
 use sha2::{Digest, Sha256};
 
 pub use bifrost_storage::idempotency::Reply;
@@ -24,7 +25,7 @@ pub struct Claim(Hash);
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Begun {
-    /// It is done now, and [`App::answered`] is called with its answer.
+    /// It is done now, and [`App::answered`] is called with its answer, or with 500 when it panics.
     New(Claim),
     /// It was done, and answered so.
     Answered(Reply),
@@ -53,19 +54,19 @@ impl App {
         let claimed = hash([user.as_bytes(), application.as_bytes(), key.as_bytes()]);
         let fingerprint = hash([key.as_bytes(), organization.as_bytes(), what.as_bytes(), body]);
         match self.doors.store.claim_request(&claimed, &fingerprint, self.doors.clock.now()).await? {
-            Known::Nothing => Ok(Begun::New(Claim(claimed))),
-            Known::Another => Err(Error::invalid(
+            Earlier::Nothing => Ok(Begun::New(Claim(claimed))),
+            Earlier::Another => Err(Error::invalid(
                 "headers.Idempotency-Key",
                 "reused",
                 "came with another request within the last 24 hours; take a new key for a new request",
             )
             .with_code("idempotency_key_reused")),
-            Known::Begun => Err(Error::conflict(
+            Earlier::Begun => Err(Error::conflict(
                 "the first request with this Idempotency-Key is being done; ask again in a moment",
             )
             .with_code("idempotency_key_in_use")),
-            Known::Answered(reply) if reply.status < 500 => Ok(Begun::Answered(reply)),
-            Known::Answered(_) => Err(Error::conflict(
+            Earlier::Answered(reply) if reply.status < 500 => Ok(Begun::Answered(reply)),
+            Earlier::Answered(_) => Err(Error::conflict(
                 "the first request with this Idempotency-Key failed, and may have done its work before; look whether it did, \
                  and take a new key",
             )

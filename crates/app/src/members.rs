@@ -6,6 +6,7 @@
 use crate::{
     audit::{About, Scribe, changes},
     auth::Client,
+    pages::one_more,
     users,
 };
 use bifrost_domain::{
@@ -67,11 +68,10 @@ impl Members {
     ) -> Result<(Vec<Member>, bool)> {
         reach(permit, organization)?;
         self.reader.find_organization(organization).await?.ok_or_else(no_organization)?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut found = self.reader.list_members(permit, organization, after, limit as u64 + 1).await?;
+        let mut found = self.reader.list_members(permit, organization, after, one_more(limit)).await?;
         let mut people: Vec<UserId> = found.iter().map(|one| one.membership.user_id).collect();
         people.dedup();
-        let beyond = people.get(limit).copied();
+        let beyond = people.get(limit as usize).copied();
         if let Some(beyond) = beyond {
             found.retain(|one| one.membership.user_id != beyond);
         }
@@ -136,8 +136,8 @@ impl Members {
     /// Ends a membership, with the roles of that organization.
     ///
     /// # Errors
-    /// Not found when the organization or the member is not there for the caller; forbidden when the rank is above the caller's; conflict when
-    /// the membership is inherited, the organization is the person's home, or he is the last owner.
+    /// Not found when the organization or the member is not there for the caller; forbidden when the rank is above the caller's; conflict
+    /// when the membership is inherited, the organization is the person's home, or he is the last owner.
     pub async fn remove(
         &self,
         permit: &Permit<WriteMembers>,

@@ -3,6 +3,7 @@
 use crate::{
     audit::{About, Scribe, changes, gone, made},
     auth::Client,
+    fields::{checked_name, refuse, wrong},
     pages::{cut, one_more},
 };
 use bifrost_domain::{
@@ -101,7 +102,7 @@ impl Organizations {
         client: &Client,
     ) -> Result<Organization> {
         let mut fields = Vec::new();
-        let name = checked_name(&new.name, &mut fields);
+        let name = checked_name(&new.name, MAX_NAME, &mut fields);
         let domain = checked_domain(new.domain, &mut fields);
         check_time_zone(&new.time_zone, &mut fields);
         check_settings(&new.settings, &mut fields);
@@ -146,7 +147,7 @@ impl Organizations {
         client: &Client,
     ) -> Result<Organization> {
         let mut fields = Vec::new();
-        patch.name = patch.name.map(|name| checked_name(&name, &mut fields));
+        patch.name = patch.name.map(|name| checked_name(&name, MAX_NAME, &mut fields));
         patch.domain = patch.domain.map(|domain| checked_domain(domain, &mut fields));
         if let Some(settings) = &patch.settings {
             check_settings(settings, &mut fields);
@@ -257,51 +258,34 @@ fn domain_taken(error: StoreError) -> Error {
     }
 }
 
-fn refuse(fields: Vec<Field>) -> Result<()> {
-    if fields.is_empty() { Ok(()) } else { Err(Error::invalid_fields(fields)) }
-}
-
-fn checked_name(name: &str, fields: &mut Vec<Field>) -> String {
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
-        let message = format!("must have 1 to {MAX_NAME} characters and no control characters");
-        fields.push(Field { path: "name".to_owned(), code: "length".into(), message });
-    }
-    name.to_owned()
-}
-
 fn checked_domain(domain: Option<String>, fields: &mut Vec<Field>) -> Option<String> {
     let domain = domain?.trim().to_lowercase();
     if !is_domain(&domain) {
-        let message = "must be a domain such as `acme.example`".to_owned();
-        fields.push(Field { path: "domain".to_owned(), code: "format".into(), message });
+        wrong(fields, "domain", "format", "must be a domain such as `acme.example`");
     }
     Some(domain)
 }
 
 fn check_settings(settings: &Value, fields: &mut Vec<Field>) {
-    let mut wrong = |path: &str, code: &'static str, message: String| {
-        fields.push(Field { path: path.to_owned(), code: code.into(), message });
-    };
     if !settings.is_object() {
-        wrong("settings", "type", "must be an object".to_owned());
+        wrong(fields, "settings", "type", "must be an object");
     } else if settings.to_string().len() > MAX_SETTINGS_BYTES {
-        wrong("settings", "too_long", format!("must be at most {MAX_SETTINGS_BYTES} bytes of JSON"));
+        wrong(fields, "settings", "too_long", format!("must be at most {MAX_SETTINGS_BYTES} bytes of JSON"));
     } else if has_nul(settings) {
-        wrong("settings", "format", "must not contain NUL".to_owned());
+        wrong(fields, "settings", "format", "must not contain NUL");
     } else if let Some(security) = settings.get("security") {
         // Read by sign-in: a switch that is misspelt would be off without a word.
         if !security.is_object() {
-            wrong("settings.security", "type", "must be an object".to_owned());
+            wrong(fields, "settings.security", "type", "must be an object");
         } else if security.get("mfa_required").is_some_and(|flag| !flag.is_boolean()) {
-            wrong("settings.security.mfa_required", "type", "must be true or false".to_owned());
+            wrong(fields, "settings.security.mfa_required", "type", "must be true or false");
         }
     }
 }
 
 fn check_time_zone(name: &str, fields: &mut Vec<Field>) {
     if name.parse::<chrono_tz::Tz>().is_err() {
-        let message = "must be a name of the IANA time zone database such as `Europe/Oslo`".to_owned();
-        fields.push(Field { path: "time_zone".to_owned(), code: "value".into(), message });
+        let message = "must be a name of the IANA time zone database such as `Europe/Oslo`";
+        wrong(fields, "time_zone", "value", message);
     }
 }

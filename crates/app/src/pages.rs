@@ -1,12 +1,14 @@
 //! Pages of lists: a store is asked for one row more than a page has, so that it is known whether there is another page.
 
 /// How many rows a page of `limit` asks for.
-pub(crate) fn one_more(limit: u32) -> u64 {
+#[must_use]
+pub fn one_more(limit: u32) -> u64 {
     u64::from(limit) + 1
 }
 
 /// At most `limit` of what was found, and whether there is more.
-pub(crate) fn cut<T>(mut found: Vec<T>, limit: u32) -> (Vec<T>, bool) {
+#[must_use]
+pub fn cut<T>(mut found: Vec<T>, limit: u32) -> (Vec<T>, bool) {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = found.len() > limit;
     found.truncate(limit);

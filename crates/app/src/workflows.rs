@@ -1,6 +1,9 @@
 //! The catalog of workflows: kept equal to the workspace by a worker, read by everybody.
 
-use crate::{App, executions};
+use crate::{
+    App, executions,
+    pages::{cut, one_more},
+};
 use bifrost_domain::{
     definition::{Definition, DefinitionKind, Issue, Severity},
     error::{Error, Result},
@@ -54,7 +57,7 @@ impl App {
         Ok(found)
     }
 
-    /// The workflows that the caller may see, by name.
+    /// A page of the workflows that the caller may see, by name: at most `limit`, and whether there are more.
     ///
     /// # Errors
     /// The database is away.
@@ -63,9 +66,11 @@ impl App {
         caller: &Caller,
         after_name: Option<&str>,
         limit: u32,
-    ) -> Result<Vec<Workflow>> {
+    ) -> Result<(Vec<Workflow>, bool)> {
         policy::authorize::<actions::ReadWorkflows>(caller)?;
-        Ok(self.reader.list_workflows(&policy::visible_workflows(caller), after_name, limit).await?)
+        let visible = policy::visible_workflows(caller);
+        let found = self.reader.list_workflows(&visible, after_name, one_more(limit)).await?;
+        Ok(cut(found, limit))
     }
 
     /// Checks source text without running it.

@@ -257,5 +257,5 @@ async fn an_organization_that_is_gone_accepts_nothing(world: Arc<World>) {
     let error = world.app.submit(&ann, request(None), false).await.expect_err("refused");
     assert_eq!((error.kind, error.message.as_ref()), (Kind::NotFound, "organization not found"));
     let filter = bifrost_storage::executions::Filter::default();
-    assert!(world.app.list_executions(&ann, None, &filter, 10).await.expect("read").is_empty());
+    assert!(world.app.list_executions(&ann, None, &filter, 10).await.expect("read").0.is_empty());
 }

@@ -12,7 +12,7 @@ use axum::{
     routing::get,
 };
 use bifrost_api::{
-    extract::bypass::{Asked, is_from_here},
+    extract::bypass::{Head, is_from_here},
     health::{Brief, CachedProbes, Probes, Status},
 };
 use bifrost_boot::{
@@ -95,7 +95,7 @@ async fn at_api(State(guard): State<Guard>, request: Request, next: Next) -> Res
     }
     let allowed = match &guard.token {
         Some(token) => guard.is_shown(token, request.headers()),
-        None => is_from_here(Asked {
+        None => is_from_here(Head {
             peer: request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()),
             method: request.method(),
             uri: request.uri(),

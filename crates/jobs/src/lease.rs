@@ -1,7 +1,7 @@
 //! The worker's lease, and what comes with its period: cancels that a lost message would have left running.
 
 use crate::{Worker, chrono_duration, metrics};
-use bifrost_app::worker::Known;
+use bifrost_app::worker::Standing;
 use bifrost_domain::{
     error::Error,
     ids::{ExecutionId, WorkerId},
@@ -46,8 +46,8 @@ pub(crate) async fn run(worker: Arc<Worker>, slots: usize, next_id: impl Fn() ->
             Ok(true) => {
                 worker.runtime.renew_lease(for_children(lease).saturating_sub(asked.elapsed()));
                 end_cancelled(&worker).await;
-                let knows = |id| worker.knows(id);
-                match worker.app.reap_orphans(worker.id(), knows, &unknown).await {
+                let standing_of = |id| worker.standing_of(id);
+                match worker.app.reap_orphans(worker.id(), standing_of, &unknown).await {
                     Ok(runs) => unknown = runs,
                     Err(error) => tracing::debug!(error = %error, "orphaned runs were not looked up"),
                 }
@@ -83,13 +83,13 @@ async fn end_cancelled(worker: &Worker) {
 }
 
 impl Worker {
-    fn knows(&self, id: ExecutionId) -> Known {
+    fn standing_of(&self, id: ExecutionId) -> Standing {
         if self.claiming.contains_key(&id) || self.running.contains_key(&id) {
-            Known::Running
+            Standing::Running
         } else if self.unfinished.contains(&id) {
-            Known::Begun
+            Standing::Begun
         } else {
-            Known::Never
+            Standing::Never
         }
     }
 

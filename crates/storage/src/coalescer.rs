@@ -44,7 +44,8 @@ impl<I, O> std::fmt::Debug for Entry<I, O> {
 }
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Coalescer<I, O> {
-    /// Starts the writing task. `name` is what its metrics are labelled with. `max_batch` bounds a commit; callers wait when two batches are queued.
+    /// Starts the writing task. `name` is what its metrics are labelled with. `max_batch` bounds a commit; callers wait when two batches
+    /// are queued.
     pub fn spawn<W: BatchWriter<Item = I, Output = O>>(
         name: &'static str,
         mut writer: W,

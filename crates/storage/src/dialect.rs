@@ -49,6 +49,11 @@ pub(crate) async fn execute_in<C: ConnectionTrait>(
     Ok(connection.execute(statement).await?.rows_affected())
 }
 
+/// What is bound to a `LIMIT`.
+pub(crate) fn limit_of(limit: u64) -> Value {
+    i64::try_from(limit).unwrap_or(i64::MAX).into()
+}
+
 /// Reads all rows.
 pub(crate) async fn all(
     db: &Db,

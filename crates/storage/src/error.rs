@@ -69,8 +69,8 @@ enum State {
 /// disk failed); 57P: the server goes down or starts; and 25006: the server that answers became a standby.
 ///
 /// SQLite: a number, its lowest byte 5 busy, 6 locked, 10 the file could not be read or written, 13 full, 14 the file could not be opened.
-/// What fails of writing (778 write, 1034 sync, 1290 sync of the folder, 1546 truncate, 4874 grow the shared memory) has a quota or a broken
-/// disk as its reason.
+/// What fails of writing (778 write, 1034 sync, 1290 sync of the folder, 1546 truncate, 4874 grow the shared memory) has a quota or a
+/// broken disk as its reason.
 fn state(code: &str) -> State {
     match (code.len(), code.parse::<u32>()) {
         (..5, Ok(13 | 778 | 1034 | 1290 | 1546 | 4874)) => State::Full,

@@ -13,9 +13,9 @@ pub type Hash = [u8; 32];
 /// An answer is kept for so long.
 pub const KEPT: Duration = Duration::hours(24);
 
-/// What is known of a request with the same key.
+/// What is known of an earlier request with the same key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Known {
+pub enum Earlier {
     /// Nothing: it is the caller's to do, and [`Store::keep_reply`] or [`Store::forget_request`] ends it.
     Nothing,
     /// It was another request.
@@ -36,7 +36,7 @@ pub struct Reply {
 }
 
 impl Store {
-    /// Claims a key: of several callers one gets [`Known::Nothing`].
+    /// Claims a key: of several callers one gets [`Earlier::Nothing`].
     ///
     /// # Errors
     /// Away, or an unreadable row.
@@ -45,13 +45,13 @@ impl Store {
         hash: &Hash,
         fingerprint: &Hash,
         now: DateTime<Utc>,
-    ) -> Result<Known, Error> {
+    ) -> Result<Earlier, Error> {
         const CLAIM: &str = "INSERT INTO idempotency_keys (hash, fingerprint, created_at) VALUES ($1, $2, $3) \
              ON CONFLICT (hash) DO UPDATE SET fingerprint = excluded.fingerprint, status = NULL, reply = NULL, created_at = excluded.created_at \
              WHERE idempotency_keys.created_at <= $4 RETURNING hash";
         let values = [hash.to_vec().into(), fingerprint.to_vec().into(), now.into(), (now - KEPT).into()];
         if execute_returning(&self.db, CLAIM, values).await?.is_some() {
-            return Ok(Known::Nothing);
+            return Ok(Earlier::Nothing);
         }
         // By the writing connection: what was just written is seen.
         let found = self
@@ -64,18 +64,18 @@ impl Store {
             ))
             .await?;
         // Forgotten between the two: whoever asks again gets it.
-        let Some(row) = found else { return Ok(Known::Begun) };
+        let Some(row) = found else { return Ok(Earlier::Begun) };
         const TABLE: &str = "idempotency_keys";
         if get::<Vec<u8>>(&row, TABLE, "fingerprint")? != fingerprint {
-            return Ok(Known::Another);
+            return Ok(Earlier::Another);
         }
-        let Some(status) = get::<Option<i16>>(&row, TABLE, "status")? else { return Ok(Known::Begun) };
+        let Some(status) = get::<Option<i16>>(&row, TABLE, "status")? else { return Ok(Earlier::Begun) };
         let status = u16::try_from(status).map_err(|error| Error::Inconsistent {
             table: TABLE,
             column: "status",
             reason: error.to_string(),
         })?;
-        Ok(Known::Answered(Reply { status, body: get(&row, TABLE, "reply")? }))
+        Ok(Earlier::Answered(Reply { status, body: get(&row, TABLE, "reply")? }))
     }
 
     /// Keeps the answer for whoever asks again.

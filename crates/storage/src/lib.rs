@@ -11,8 +11,8 @@
 //! Locks, on PostgreSQL: whoever takes several takes them in this order, so that no two wait for each other.
 //! 1. registration ([`Tx::lock_registration`]): who is first, who is the last admin, whose is an address or an identity;
 //! 2. the tree ([`Tx::lock_tree`]): organizations, memberships and what is inherited;
-//! 3. the user ([`Tx::lock_user`], [`Tx::lock_person`]): before anything that hangs on the account is changed in the same transaction as the
-//!    account, or in several rows: sessions, factors, challenges, trusted devices, device grants, identities. One user at a time;
+//! 3. the user ([`Tx::lock_user`], [`Tx::lock_person`]): before anything that hangs on the account is changed in the same transaction as
+//!    the account, or in several rows: sessions, factors, challenges, trusted devices, device grants, identities. One user at a time;
 //! 4. the session ([`Tx::lock_session`]), then its refresh tokens: a refresh needs no more than these two;
 //! 5. all other rows.
 //!

@@ -162,7 +162,7 @@ impl Reader {
         let values = [
             organization.as_uuid().into(),
             after.map_or(Uuid::nil(), UserId::as_uuid).into(),
-            i64::try_from(limit).unwrap_or(i64::MAX).into(),
+            dialect::limit_of(limit),
         ];
         let rows = dialect::all(&self.db, &sql, values).await?;
         rows.iter()

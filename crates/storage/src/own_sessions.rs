@@ -51,10 +51,10 @@ impl Reader {
         &self,
         user: UserId,
         before: Option<SessionId>,
-        limit: i64,
+        limit: u64,
         now: DateTime<Utc>,
     ) -> Result<Vec<OwnSession>, Error> {
-        let mut values = vec![user.as_uuid().into(), now.into(), limit.into()];
+        let mut values = vec![user.as_uuid().into(), now.into(), dialect::limit_of(limit)];
         let mut older = "";
         if let Some(before) = before {
             older = " AND id < $4";

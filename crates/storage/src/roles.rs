@@ -74,11 +74,7 @@ fn one_of<A: Action>(permit: &Permit<A>, id: RoleId) -> (String, Vec<Bind>) {
 
 /// A page of ids that hang on a role, by id.
 fn hanging(role: RoleId, after: Option<Uuid>, limit: u64) -> [Bind; 3] {
-    [
-        role.as_uuid().into(),
-        after.unwrap_or(Uuid::nil()).into(),
-        i64::try_from(limit).unwrap_or(i64::MAX).into(),
-    ]
+    [role.as_uuid().into(), after.unwrap_or(Uuid::nil()).into(), dialect::limit_of(limit)]
 }
 
 impl Reader {
@@ -93,10 +89,8 @@ impl Reader {
         after: Option<RoleId>,
         limit: u64,
     ) -> Result<Vec<Role>, Error> {
-        let mut values: Vec<Bind> = vec![
-            after.map_or(Uuid::nil(), RoleId::as_uuid).into(),
-            i64::try_from(limit).unwrap_or(i64::MAX).into(),
-        ];
+        let mut values: Vec<Bind> =
+            vec![after.map_or(Uuid::nil(), RoleId::as_uuid).into(), dialect::limit_of(limit)];
         let mut conditions = roles_reached(reach_of(permit), &mut values);
         match place {
             None => {}

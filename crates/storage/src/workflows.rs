@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Reader, Store, Tx,
-    dialect::{all, execute_in, get, one, statement},
+    dialect::{all, execute_in, get, limit_of, one, statement},
 };
 use bifrost_domain::{
     definition::{Definition, DefinitionKind},
@@ -217,9 +217,9 @@ impl Reader {
         &self,
         visibility: &Visibility,
         after_name: Option<&str>,
-        limit: u32,
+        limit: u64,
     ) -> Result<Vec<Workflow>, Error> {
-        let mut values: Vec<Bind> = vec![after_name.unwrap_or_default().into(), i64::from(limit).into()];
+        let mut values: Vec<Bind> = vec![after_name.unwrap_or_default().into(), limit_of(limit)];
         let scope = scope_condition(visibility, &mut values);
         let sql = format!(
             "SELECT {COLUMNS} FROM workflows WHERE is_active AND name > $1{scope} ORDER BY name LIMIT $2"

@@ -1,5 +1,5 @@
-//! Support for tests: fresh databases of both kinds, a clock that a test moves, an authenticator, servers that a test may end, and a whole world
-//! with real workers. Used from `tests/` folders only.
+//! Support for tests: fresh databases of both kinds, a clock that a test moves, an authenticator, servers that a test may end, and a whole
+//! world with real workers. Used from `tests/` folders only.
 
 pub mod authenticator;
 pub mod clock;

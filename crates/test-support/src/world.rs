@@ -229,7 +229,7 @@ impl World {
             .expect("a worker");
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&worker));
         self.until("the catalog is filled", async || {
-            !self.app.list_workflows(&self.caller, None, 1).await.expect("read").is_empty()
+            !self.app.list_workflows(&self.caller, None, 1).await.expect("read").0.is_empty()
         })
         .await;
         worker

@@ -12,7 +12,7 @@ use bifrost_domain::error::{Error, Kind};
 use futures::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A form is a few texts, and comes from people who have not signed in yet: as many pairs as fit into a body would take many times its size.
+/// A form is a few texts, and comes from people who have not signed in yet: as many pairs as a body holds would take many times its size.
 const MAX_FORM: usize = 64 * 1024;
 
 /// A JSON body. 415 when it is not called JSON, 413 over the limit, 400 when it is not JSON, 422 when a field is missing or

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 /// What a request shows of where it comes from.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct Head<'a> {
     /// The peer of the connection.
     pub peer: Option<IpAddr>,
     /// The method.
@@ -24,24 +24,24 @@ pub struct Asked<'a> {
 /// (listener, peer, forwarding headers), and nothing that keeps other web sites out: a page may have its own name resolve to
 /// this machine's address, so the name that was asked for has to be one of ours.
 #[must_use]
-pub fn holds(settings: &ApiSettings, asked: Asked<'_>) -> bool {
+pub fn holds(settings: &ApiSettings, head: Head<'_>) -> bool {
     if settings.environment != Environment::Development {
         return false;
     }
     let from_here = match settings.dev_bypass {
         DevBypass::Off => false,
-        DevBypass::Always => host(asked).is_some_and(|host| is_our_name(settings, &host)),
-        DevBypass::Loopback => settings.listens_on_loopback && is_from_here(asked),
+        DevBypass::Always => host(head).is_some_and(|host| is_our_name(settings, &host)),
+        DevBypass::Loopback => settings.listens_on_loopback && is_from_here(head),
     };
-    from_here && is_own_origin(settings, asked) && is_same_site(asked.headers) && is_json_if_write(asked)
+    from_here && is_own_origin(settings, head) && is_same_site(head.headers) && is_json_if_write(head)
 }
 
 /// Whether the request comes from this machine, straight and under this machine's name.
 #[must_use]
-pub fn is_from_here(asked: Asked<'_>) -> bool {
-    asked.peer.is_some_and(|peer| peer.to_canonical().is_loopback())
-        && !is_forwarded(asked.headers)
-        && host(asked).is_some_and(|host| is_this_machine(&host))
+pub fn is_from_here(head: Head<'_>) -> bool {
+    head.peer.is_some_and(|peer| peer.to_canonical().is_loopback())
+        && !is_forwarded(head.headers)
+        && host(head).is_some_and(|host| is_this_machine(&host))
 }
 
 /// Whether anybody stands between: not every proxy says it in the same header.
@@ -53,11 +53,11 @@ fn is_forwarded(headers: &HeaderMap) -> bool {
 }
 
 /// The host that was asked for; `None` when that is not clear.
-fn host(asked: Asked<'_>) -> Option<Authority> {
-    let mut values = asked.headers.get_all(header::HOST).iter();
+fn host(head: Head<'_>) -> Option<Authority> {
+    let mut values = head.headers.get_all(header::HOST).iter();
     let host = match (values.next(), values.next()) {
         (Some(host), None) => host.to_str().ok()?.parse().ok()?,
-        (None, _) => asked.uri.authority()?.clone(),
+        (None, _) => head.uri.authority()?.clone(),
         (Some(_), Some(_)) => return None,
     };
     // `user@localhost` is no host.
@@ -78,14 +78,14 @@ fn is_our_name(settings: &ApiSettings, host: &Authority) -> bool {
 }
 
 /// No origin, or ours: the public URL's, or the host that was asked for.
-fn is_own_origin(settings: &ApiSettings, asked: Asked<'_>) -> bool {
-    let mut values = asked.headers.get_all(header::ORIGIN).iter();
+fn is_own_origin(settings: &ApiSettings, head: Head<'_>) -> bool {
+    let mut values = head.headers.get_all(header::ORIGIN).iter();
     match (values.next(), values.next()) {
         (None, _) => true,
         (Some(_), Some(_)) => false,
         (Some(origin), None) => origin.to_str().is_ok_and(|origin| {
             origin == settings.public_url.origin().ascii_serialization()
-                || host(asked).is_some_and(|host| origin.eq_ignore_ascii_case(&format!("http://{host}")))
+                || host(head).is_some_and(|host| origin.eq_ignore_ascii_case(&format!("http://{host}")))
         }),
     }
 }
@@ -95,11 +95,11 @@ fn is_same_site(headers: &HeaderMap) -> bool {
 }
 
 /// A form of another web site could send anything but JSON. DELETE without a body is no form's either: browsers ask before.
-fn is_json_if_write(asked: Asked<'_>) -> bool {
-    match *asked.method {
+fn is_json_if_write(head: Head<'_>) -> bool {
+    match *head.method {
         Method::GET | Method::HEAD | Method::OPTIONS => true,
-        Method::DELETE if !asked.headers.contains_key(header::CONTENT_TYPE) => true,
-        _ => is_json(&media_type(asked.headers)),
+        Method::DELETE if !head.headers.contains_key(header::CONTENT_TYPE) => true,
+        _ => is_json(&media_type(head.headers)),
     }
 }
 
@@ -135,9 +135,9 @@ mod tests {
         for (name, value) in case.headers {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let asked =
-            Asked { peer: case.peer, method: &case.method, uri: &Uri::from_static("/"), headers: &headers };
-        holds(&case.settings, asked)
+        let head =
+            Head { peer: case.peer, method: &case.method, uri: &Uri::from_static("/"), headers: &headers };
+        holds(&case.settings, head)
     }
 
     #[test]

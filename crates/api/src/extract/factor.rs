@@ -1,4 +1,5 @@
-//! Who sets up a second factor: somebody signed in himself (no key), or somebody whose sign-in waits for it and who shows the token of the challenge.
+//! Who sets up a second factor: somebody signed in himself (no key), or somebody whose sign-in waits for it and who shows the token of the
+//! challenge.
 
 use super::{SignedIn, refusal::Refusal};
 use crate::{problem::Problem, state::ApiState};

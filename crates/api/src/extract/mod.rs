@@ -21,7 +21,7 @@ pub use client::ClientInfo;
 pub(crate) use client::is_from_proxy;
 pub(crate) use factor::FactorCaller;
 pub(crate) use fields::words;
-pub use page::{PageIn, array, encode_token, with_next};
+pub use page::{PageIn, array, encode_token, next_token, page};
 pub use patch::Patch;
 pub use path::{Path, Paths, Query};
 pub(crate) use refusal::Asked;

@@ -50,22 +50,28 @@ pub fn encode_token(id: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(id.as_bytes())
 }
 
-/// Says in the header where the next page begins, when there is one: for lists whose body is a bare array.
-pub fn with_next(mut response: Response, next: Option<Uuid>) -> Response {
-    if let Some(token) = next.and_then(|id| HeaderValue::from_str(&encode_token(id)).ok()) {
+/// The token of the page behind what was found, when there is one; `id` is what it begins after.
+pub fn next_token<T>(found: &[T], more: bool, id: impl FnOnce(&T) -> Uuid) -> Option<String> {
+    found.last().filter(|_| more).map(|last| encode_token(id(last)))
+}
+
+/// A page whose body has no place for the token: it is in the header. `body` makes the body of what was found.
+pub fn page<T, Out: Serialize>(
+    (found, more): (Vec<T>, bool),
+    id: impl FnOnce(&T) -> Uuid,
+    body: impl FnOnce(Vec<T>) -> Out,
+) -> Response {
+    let next = next_token(&found, more, id);
+    let mut response = Json(body(found)).into_response();
+    if let Some(token) = next.and_then(|token| HeaderValue::from_str(&token).ok()) {
         response.headers_mut().insert("x-continuation-token", token);
     }
     response
 }
 
-/// A page whose body is a bare array; `id` is what the next one begins after.
-pub fn array<T, Out: From<T> + Serialize>(
-    (found, more): (Vec<T>, bool),
-    id: impl FnOnce(&T) -> Uuid,
-) -> Response {
-    let next = found.last().filter(|_| more).map(id);
-    let body: Vec<Out> = found.into_iter().map(Out::from).collect();
-    with_next(Json(body).into_response(), next)
+/// A page whose body is a bare array.
+pub fn array<T, Out: From<T> + Serialize>(found: (Vec<T>, bool), id: impl FnOnce(&T) -> Uuid) -> Response {
+    page(found, id, |found| found.into_iter().map(Out::from).collect::<Vec<_>>())
 }
 
 fn decode_token(token: &str) -> Option<Uuid> {

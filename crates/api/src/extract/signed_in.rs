@@ -205,13 +205,13 @@ impl SignedIn {
                 (user, rights, caller, None)
             }
             None => {
-                let asked = bypass::Asked {
+                let head = bypass::Head {
                     peer: peer(&parts.extensions),
                     method: &parts.method,
                     uri: &parts.uri,
                     headers: &parts.headers,
                 };
-                if !bypass::holds(&state.settings, asked) {
+                if !bypass::holds(&state.settings, head) {
                     return Err(Error::unauthenticated("sign in first: `POST /auth/login`").into());
                 }
                 let (user, rights) = state.auth.dev_user().await?;

@@ -1,7 +1,7 @@
 //! What becomes of a body that nobody reads, because the answer was given before it came.
 //!
-//! A server that answers and closes while the client still sends makes the client's system throw the answer away: it sees a connection that was
-//! reset. So what is left of a body is read in the background and forgotten, up to a bound; behind it the connection is closed.
+//! A server that answers and closes while the client still sends makes the client's system throw the answer away: it sees a connection that
+//! was reset. So what is left of a body is read in the background and forgotten, up to a bound; behind it the connection is closed.
 
 use axum::{
     body::{Body, BodyDataStream, HttpBody},

@@ -65,8 +65,8 @@ pub(crate) struct StreamQuery {
 
 /// Follow an execution over Server-Sent Events
 ///
-/// Sends every line from the first (or from behind `Last-Event-ID` or `after`), then what comes, and ends after the `execution_update` with a
-/// terminal status. The event's name is the message's `type`; the id of an `execution_log` is its sequence, that of the last event is
+/// Sends every line from the first (or from behind `Last-Event-ID` or `after`), then what comes, and ends after the `execution_update` with
+/// a terminal status. The event's name is the message's `type`; the id of an `execution_log` is its sequence, that of the last event is
 /// `end`. A client that comes back with `end` gets 204, which tells an `EventSource` to stay away.
 #[utoipa::path(
     get, path = "/api/executions/{id}/stream", tag = "live",

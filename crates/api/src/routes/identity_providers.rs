@@ -80,7 +80,8 @@ struct ProviderIn {
     /// `entra`, `google` or `generic`; cannot be changed.
     #[schema(value_type = String, example = "entra")]
     kind: ProviderKind,
-    /// Exactly as its tokens say it; of Entra with many tenants it holds `{tenantid}`. Cannot be changed: the ids of people are the issuer's.
+    /// Exactly as its tokens say it; of Entra with many tenants it holds `{tenantid}`. Cannot be changed: the ids of people are the
+    /// issuer's.
     #[schema(max_length = 2048, example = "https://login.microsoftonline.com/{tenantid}/v2.0")]
     issuer: String,
     #[schema(min_length = 1, max_length = 512)]

@@ -2,7 +2,7 @@
 
 use crate::{
     access::allowed,
-    extract::{ClientInfo, Json, PageIn, Path, Paths, Query, SignedIn, ValidJson, encode_token},
+    extract::{ClientInfo, Json, PageIn, Path, Paths, Query, SignedIn, ValidJson, next_token},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
@@ -118,7 +118,7 @@ async fn list_members(
     let (limit, after) = page.resolve(DEFAULT_LIMIT)?;
     let after = after.map(UserId::from_uuid);
     let (found, more) = state.members.list(&me.permit()?, id, after, limit).await?;
-    let next = found.last().filter(|_| more).map(|last| encode_token(last.membership.user_id.as_uuid()));
+    let next = next_token(&found, more, |last| last.membership.user_id.as_uuid());
     let members = found.into_iter().map(MemberOut::from).collect();
     Ok(Json(MembersOut { members, continuation_token: next }))
 }

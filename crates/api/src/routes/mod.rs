@@ -5,7 +5,8 @@
 //!    fields are snake_case, ids their own types, times UTC;
 //! 2. the handler: it extracts (the crate's own extractors, whose refusals are problems with a path), asks policy for a permit, makes one
 //!    call into `app` or to the reader, and converts. An `if` about the business belongs into `app`. Its doc comment is its
-//!    description in `/docs`: the first line the summary; `#[utoipa::path]` names every status that it answers with beside those of `answers`;
+//!    description in `/docs`: the first line the summary; `#[utoipa::path]` names every status that it answers with beside those of
+//!    `answers`;
 //! 3. its name in `routes!` of the file's `routes()`, wrapped by who may use it (`allowed::<Action>`, `public` or `live` of
 //!    [`crate::access`]); a new file is merged in `lib.rs`: under the bounded routes, or, when it waits or
 //!    streams, under the waiting ones, which bound their time themselves;

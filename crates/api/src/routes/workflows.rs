@@ -182,16 +182,12 @@ pub(crate) async fn list(
     }
     let after =
         query.continuation_token.as_deref().filter(|token| !token.is_empty()).map(decode).transpose()?;
-    let mut workflows = state.app.list_workflows(&signed_in.caller, after.as_deref(), limit + 1).await?;
+    let (workflows, more) = state.app.list_workflows(&signed_in.caller, after.as_deref(), limit).await?;
     let mut headers = HeaderMap::new();
-    if workflows.len() > limit as usize {
-        workflows.truncate(limit as usize);
-        if let Some(last) = workflows.last() {
-            let token = URL_SAFE_NO_PAD.encode(&last.definition.name);
-            if let Ok(value) = HeaderValue::from_str(&token) {
-                headers.insert("x-continuation-token", value);
-            }
-        }
+    if let Some(last) = workflows.last().filter(|_| more)
+        && let Ok(token) = HeaderValue::from_str(&URL_SAFE_NO_PAD.encode(&last.definition.name))
+    {
+        headers.insert("x-continuation-token", token);
     }
     Ok((headers, Json(workflows.into_iter().map(Into::into).collect())))
 }

@@ -2,10 +2,18 @@
 
 use crate::support::{Reply, Server};
 use axum::http::{Method, StatusCode};
-use bifrost_domain::rights::MembershipRole;
+use bifrost_domain::{
+    clock::{Ids, SystemIds},
+    rights::MembershipRole,
+};
 use chrono::Duration;
 use futures::future::join_all;
 use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+use uuid::Uuid;
 
 impl Server {
     async fn post_with_key(&self, path: &str, token: &str, key: &str, body: Value) -> Reply {
@@ -129,6 +137,41 @@ async fn what_was_refused_may_be_tried_again() {
     }
     let fixed = server.post_with_key(PATH, &token, "fix", json!({"name": "Fixed"})).await;
     assert_eq!(fixed.status, StatusCode::CREATED, "{}", fixed.text);
+}
+
+/// Makes no id, but panics, while it is broken.
+#[derive(Default)]
+struct Breakable {
+    is_broken: AtomicBool,
+}
+
+impl Ids for Breakable {
+    fn next(&self) -> Uuid {
+        assert!(!self.is_broken.load(Ordering::SeqCst), "broken by the test");
+        SystemIds.next()
+    }
+}
+
+#[tokio::test]
+async fn the_outcome_of_a_handler_that_panicked_is_unknown() {
+    let ids = Arc::new(Breakable::default());
+    let server = Server::start_with(|setup| setup.role_ids = ids.clone()).await;
+    let (token, _) = server.admin().await;
+    let body = json!({"name": "Operators"});
+
+    ids.is_broken.store(true, Ordering::SeqCst);
+    let failed = server.post_with_key("/api/roles", &token, "panic", body.clone()).await;
+    assert_eq!(failed.problem(), (500, "internal".into()), "{}", failed.text);
+    assert!(!failed.text.contains("broken by the test"), "{}", failed.text);
+
+    // Known as soon as it is answered, and whole again does not change it.
+    ids.is_broken.store(false, Ordering::SeqCst);
+    for _ in 0..2 {
+        let again = server.post_with_key("/api/roles", &token, "panic", body.clone()).await;
+        assert_eq!(again.problem(), (409, "idempotency_outcome_unknown".into()), "{}", again.text);
+    }
+    let anew = server.post_with_key("/api/roles", &token, "another", body).await;
+    assert_eq!(anew.status, StatusCode::CREATED, "{}", anew.text);
 }
 
 #[tokio::test]

@@ -59,6 +59,8 @@ pub(crate) struct Setup {
     pub(crate) auth: AuthSettings,
     pub(crate) health: Arc<dyn Probes>,
     pub(crate) dev_user: bool,
+    /// Of new roles.
+    pub(crate) role_ids: Arc<dyn Ids>,
 }
 
 pub(crate) struct Reply {
@@ -126,6 +128,7 @@ impl Server {
             },
             health: Arc::new(CachedProbes::new(Vec::new())),
             dev_user: true,
+            role_ids: Arc::new(SystemIds),
         };
         change(&mut setup);
         let db = TestDatabase::sqlite().await;
@@ -176,7 +179,7 @@ impl Server {
                 ids.clone(),
                 chrono::Duration::days(30),
             ),
-            roles: Roles::new(store.clone(), clock.clone(), ids.clone()),
+            roles: Roles::new(store.clone(), clock.clone(), setup.role_ids),
             machines: Arc::new(Machines::new(store.clone(), clock.clone(), ids.clone(), Arc::clone(&auth))),
             reader: store.reader(),
             settings: setup.api,

@@ -1,7 +1,10 @@
 //! The own sessions: which there are, and ending them. Every replica knows within a second.
 
 use super::{Auth, Client};
-use crate::{audit::About, pages::cut};
+use crate::{
+    audit::About,
+    pages::{cut, one_more},
+};
 use bifrost_domain::{
     error::{Error, Result},
     ids::SessionId,
@@ -31,8 +34,7 @@ impl Auth {
         limit: u32,
     ) -> Result<OwnSessionPage> {
         let now = self.clock.now();
-        let found =
-            self.reader.list_own_sessions(permit.user_id(), before, i64::from(limit) + 1, now).await?;
+        let found = self.reader.list_own_sessions(permit.user_id(), before, one_more(limit), now).await?;
         let (sessions, more) = cut(found, limit);
         Ok(OwnSessionPage { sessions, more })
     }

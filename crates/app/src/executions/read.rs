@@ -1,6 +1,9 @@
 //! Reads executions as a caller may see them.
 
-use crate::App;
+use crate::{
+    App,
+    pages::{cut, one_more},
+};
 use bifrost_domain::{
     error::{Error, Result},
     execution::{Execution, LogLevel, LogLine},
@@ -67,7 +70,7 @@ impl App {
     pub async fn view_execution(&self, caller: &Caller, id: ExecutionId) -> Result<View> {
         let (execution, visibility) = self.find_execution(caller, id).await?;
         let filter =
-            LogFilter { internal: visibility.internal(), limit: MAX_LOG_PAGE, ..LogFilter::default() };
+            LogFilter { internal: visibility.internal(), limit: MAX_LOG_PAGE.into(), ..LogFilter::default() };
         let logs = self.reader.list_logs(id, &filter).await?;
         let variables = if visibility.internal() {
             self.reader.find_variables(id).await?.map(|(_, variables)| variables)
@@ -88,7 +91,7 @@ impl App {
         Ok(View { execution, result, logs: Vec::new(), variables: None })
     }
 
-    /// Executions, newest first, without inputs and results.
+    /// A page of executions, newest first, without inputs and results: at most `limit`, and whether there are more.
     ///
     /// # Errors
     /// Forbidden when a scope is asked that is not the caller's.
@@ -98,7 +101,7 @@ impl App {
         scope: Option<Scope>,
         filter: &Filter,
         limit: u32,
-    ) -> Result<Vec<Execution>> {
+    ) -> Result<(Vec<Execution>, bool)> {
         policy::authorize::<actions::ReadExecutions>(caller)?;
         let mut visibility = policy::visible_executions(caller);
         if let Some(scope) = scope {
@@ -107,11 +110,11 @@ impl App {
             }
             visibility = visibility.narrowed(scope);
         }
-        let mut executions = self.reader.list_executions(&visibility, filter, limit).await?;
-        for execution in &mut executions {
+        let mut found = self.reader.list_executions(&visibility, filter, one_more(limit)).await?;
+        for execution in &mut found {
             for_caller(execution, &visibility);
         }
-        Ok(executions)
+        Ok(cut(found, limit))
     }
 
     /// A page of the log.
@@ -149,10 +152,8 @@ impl App {
         // something is asked of them: whether a hidden line has a text or a level shows in no number.
         let is_asked = level.is_some() || text.is_some();
         let internal = visibility.internal() || !is_asked;
-        let filter = LogFilter { after, level, text, internal, limit: limit + 1 };
-        let mut lines = self.reader.list_logs(id, &filter).await?;
-        let has_more = lines.len() > limit as usize;
-        lines.truncate(limit as usize);
+        let filter = LogFilter { after, level, text, internal, limit: one_more(limit) };
+        let (mut lines, has_more) = cut(self.reader.list_logs(id, &filter).await?, limit);
         let next_after = lines.last().map_or(after, |line| line.sequence);
         if !visibility.internal() {
             lines.retain(|line| !line.level.is_internal());

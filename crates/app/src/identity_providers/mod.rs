@@ -67,7 +67,7 @@ impl fmt::Debug for ProviderParts {
     }
 }
 
-type Known = (DateTime<Utc>, Arc<Vec<IdentityProvider>>);
+type Remembered = (DateTime<Utc>, Arc<Vec<IdentityProvider>>);
 
 /// Sign-in with providers, and their administration.
 pub struct IdentityProviders {
@@ -80,7 +80,7 @@ pub struct IdentityProviders {
     auth: Arc<Auth>,
     public_url: Url,
     documents: documents::Documents,
-    known: Mutex<Option<Known>>,
+    known: Mutex<Option<Remembered>>,
     seen: bearer::Seen,
 }
 

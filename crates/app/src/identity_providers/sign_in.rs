@@ -115,7 +115,8 @@ impl IdentityProviders {
     /// secret if it has one already: two tabs share it.
     ///
     /// # Errors
-    /// Bad request (for a session: not found) when there is no such provider; invalid when the place is not ours; unavailable when the provider or the store is away.
+    /// Bad request (for a session: not found) when there is no such provider; invalid when the place is not ours; unavailable when the
+    /// provider or the store is away.
     pub async fn begin(
         &self,
         name: &str,
@@ -169,8 +170,8 @@ impl IdentityProviders {
     /// browser, whatever comes of it.
     ///
     /// # Errors
-    /// Bad request when the sign-in was not begun in this browser, or the provider refuses the code; unauthenticated when its token does not
-    /// hold; forbidden or conflict when nobody may be signed in by it; unavailable when the provider or the store is away.
+    /// Bad request when the sign-in was not begun in this browser, or the provider refuses the code; unauthenticated when its token does
+    /// not hold; forbidden or conflict when nobody may be signed in by it; unavailable when the provider or the store is away.
     pub async fn finish(&self, answer: &Answer, binding: Option<&str>, client: &Client) -> Result<Finished> {
         let outcome = self.finish_checked(answer, binding, client).await;
         match &outcome {

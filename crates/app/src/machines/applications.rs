@@ -3,11 +3,11 @@
 use super::{
     Machines, MadeKey, NewKey,
     key::{self, Kind},
-    refuse, wrong,
 };
 use crate::{
     audit::{About, changes, gone, made},
     auth::Client,
+    fields::{checked_description, checked_name, refuse, wrong},
     pages::{cut, one_more},
 };
 use bifrost_domain::{
@@ -110,8 +110,8 @@ impl Machines {
     ) -> Result<Application> {
         let caller = permit.caller();
         let mut fields = Vec::new();
-        let name = checked_name(&new.name, &mut fields);
-        let description = checked_description(new.description, &mut fields);
+        let name = checked_name(&new.name, MAX_NAME, &mut fields);
+        let description = checked_description(new.description, MAX_DESCRIPTION, &mut fields);
         let scopes = checked_scopes(new.scopes, &mut fields);
         let rate_limit_per_minute = checked_rate(new.rate_limit_per_minute, &mut fields);
         if new.app_id.as_deref().is_some_and(|text| !is_app_id(text)) {
@@ -174,8 +174,9 @@ impl Machines {
     ) -> Result<Application> {
         let caller = permit.caller();
         let mut fields = Vec::new();
-        let name = patch.name.map(|name| checked_name(&name, &mut fields));
-        let description = patch.description.map(|text| checked_description(text, &mut fields));
+        let name = patch.name.map(|name| checked_name(&name, MAX_NAME, &mut fields));
+        let description =
+            patch.description.map(|text| checked_description(text, MAX_DESCRIPTION, &mut fields));
         let scopes = patch.scopes.map(|scopes| checked_scopes(scopes, &mut fields));
         let rate = patch.rate_limit_per_minute.map(|rate| checked_rate(rate, &mut fields));
         refuse(fields)?;
@@ -353,24 +354,6 @@ fn check_assertion(caller: &Caller, wanted: bool) -> Result<()> {
     }
     Err(Error::forbidden("only administrators of the organization let an application act for others")
         .with_code("assertion_not_allowed"))
-}
-
-fn checked_name(name: &str, fields: &mut Vec<Field>) -> String {
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
-        let message = format!("must have 1 to {MAX_NAME} characters and no control characters");
-        wrong(fields, "name", "length", message);
-    }
-    name.to_owned()
-}
-
-fn checked_description(text: Option<String>, fields: &mut Vec<Field>) -> Option<String> {
-    let text = text?;
-    if text.chars().count() > MAX_DESCRIPTION || text.contains('\0') {
-        let message = format!("must have at most {MAX_DESCRIPTION} characters and no NUL");
-        wrong(fields, "description", "too_long", message);
-    }
-    Some(text)
 }
 
 fn checked_scopes(scopes: Vec<String>, fields: &mut Vec<Field>) -> BTreeSet<String> {

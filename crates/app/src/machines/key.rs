@@ -1,7 +1,9 @@
 //! The text of a key, and what is asked of a new one.
 
-use super::wrong;
-use crate::audit::MASK;
+use crate::{
+    audit::MASK,
+    fields::{checked_name, wrong},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bifrost_domain::{
     error::Field,
@@ -63,13 +65,7 @@ pub struct NewKey {
 impl NewKey {
     /// Names what is wrong with it; what is left is clean.
     pub(super) fn checked(mut self, now: DateTime<Utc>, fields: &mut Vec<Field>) -> Self {
-        if let Some(name) = &mut self.name {
-            *name = name.trim().to_owned();
-            if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
-                let message = format!("must have 1 to {MAX_NAME} characters and no control characters");
-                wrong(fields, "name", "length", message);
-            }
-        }
+        self.name = self.name.map(|name| checked_name(&name, MAX_NAME, fields));
         if self.expires_at.is_some_and(|at| at <= now || at > now + LATEST_END) {
             wrong(fields, "expires_at", "range", "must be in the future, within ten years");
         }

@@ -20,7 +20,7 @@ pub use workflow_keys::NewWorkflowKey;
 use crate::{audit::Scribe, auth::Auth};
 use bifrost_domain::{
     clock::{SharedClock, SharedIds},
-    error::{Error, Field, Result},
+    error::{Error, Result},
     ids::KeyId,
     user::User,
 };
@@ -89,12 +89,4 @@ impl Machines {
 /// The answer to every key that does not hold; it does not tell why.
 fn invalid() -> Error {
     Error::unauthenticated("the key is not valid, was revoked or has expired").with_code("key_invalid")
-}
-
-fn refuse(fields: Vec<Field>) -> Result<()> {
-    if fields.is_empty() { Ok(()) } else { Err(Error::invalid_fields(fields)) }
-}
-
-fn wrong(fields: &mut Vec<Field>, path: impl Into<String>, code: &'static str, message: impl Into<String>) {
-    fields.push(Field { path: path.into(), code: code.into(), message: message.into() });
 }

@@ -3,11 +3,11 @@
 use super::{
     Machines, MadeKey, NewKey,
     key::{self, Kind},
-    refuse,
 };
 use crate::{
     audit::{About, gone, made},
     auth::Client,
+    fields::refuse,
 };
 use bifrost_domain::{
     error::{Error, Result},

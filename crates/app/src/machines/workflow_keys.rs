@@ -3,11 +3,11 @@
 use super::{
     Machines, MadeKey, NewKey, invalid,
     key::{self, Kind},
-    refuse, wrong,
 };
 use crate::{
     audit::{About, gone, made},
     auth::Client,
+    fields::{refuse, wrong},
     pages::{cut, one_more},
 };
 use bifrost_domain::{

@@ -1,35 +1,34 @@
-//! Roles: what they permit, who has them, which forms they open.
+//! Roles: what they permit; who has them and which forms they open is in `holders.rs`.
 //!
 //! Nobody gives what he does not have: neither into a role nor with one. A role of an organization is for its members; one without an
 //! organization is the platform's, and platform admins' alone to see and to give.
 
-mod check;
+mod holders;
 
 use crate::{
     audit::{About, Scribe, changes, gone, made},
     auth::Client,
+    fields::{checked_description, checked_name, refuse, wrong},
     pages::{cut, one_more},
-    users,
 };
 use bifrost_domain::{
     clock::{SharedClock, SharedIds},
-    error::{Error, Result},
-    ids::{FormId, OrganizationId, RoleId, UserId},
+    error::{Error, Field, Result},
+    ids::{OrganizationId, RoleId},
     policy::{
         Caller, Permit, SUPERUSER_REQUIRED,
-        actions::{ReadRoles, WriteRoles},
+        actions::{ReadRoles, WriteRoles, is_grantable},
         may_grant,
     },
     scope::Scope,
 };
-use bifrost_storage::{Error as StoreError, Reader, Store, Tx, audit::Entry, roles::Role};
-use check::{checked_description, checked_ids, checked_name, checked_permissions, refuse};
-use serde::Serialize;
+use bifrost_storage::{Error as StoreError, Reader, Store, audit::Entry, roles::Role};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// People or forms in one request.
-pub const MAX_IDS: usize = 1_000;
+const MAX_NAME: usize = 100;
+const MAX_DESCRIPTION: usize = 1_000;
+const MAX_PERMISSIONS: usize = 200;
 
 /// What a role is made of.
 #[derive(Debug, Clone)]
@@ -105,38 +104,6 @@ impl Roles {
         self.reader.find_role(permit, id).await?.ok_or_else(not_found)
     }
 
-    /// A page of those who have a role, by id.
-    ///
-    /// # Errors
-    /// Not found.
-    pub async fn users_of(
-        &self,
-        permit: &Permit<ReadRoles>,
-        id: RoleId,
-        after: Option<UserId>,
-        limit: u32,
-    ) -> Result<(Vec<UserId>, bool)> {
-        let role = self.get(permit, id).await?;
-        let found = self.reader.list_role_users(&role, after, one_more(limit)).await?;
-        Ok(cut(found, limit))
-    }
-
-    /// A page of the forms that a role opens, by id.
-    ///
-    /// # Errors
-    /// Not found.
-    pub async fn forms_of(
-        &self,
-        permit: &Permit<ReadRoles>,
-        id: RoleId,
-        after: Option<FormId>,
-        limit: u32,
-    ) -> Result<(Vec<FormId>, bool)> {
-        let role = self.get(permit, id).await?;
-        let found = self.reader.list_role_forms(&role, after, one_more(limit)).await?;
-        Ok(cut(found, limit))
-    }
-
     /// Makes a role.
     ///
     /// # Errors
@@ -144,8 +111,8 @@ impl Roles {
     /// another one; conflict when the name is taken.
     pub async fn create(&self, permit: &Permit<WriteRoles>, new: NewRole, client: &Client) -> Result<Role> {
         let mut fields = Vec::new();
-        let name = checked_name(&new.name, &mut fields);
-        let description = checked_description(new.description, &mut fields);
+        let name = checked_name(&new.name, MAX_NAME, &mut fields);
+        let description = checked_description(new.description, MAX_DESCRIPTION, &mut fields);
         let permissions = checked_permissions(new.permissions, &mut fields);
         refuse(fields)?;
         let organization_id = place_of(permit, new.organization_id)?;
@@ -188,8 +155,9 @@ impl Roles {
         client: &Client,
     ) -> Result<Role> {
         let mut fields = Vec::new();
-        let name = patch.name.map(|name| checked_name(&name, &mut fields));
-        let description = patch.description.map(|text| checked_description(text, &mut fields));
+        let name = patch.name.map(|name| checked_name(&name, MAX_NAME, &mut fields));
+        let description =
+            patch.description.map(|text| checked_description(text, MAX_DESCRIPTION, &mut fields));
         let permissions = patch.permissions.map(|list| checked_permissions(list, &mut fields));
         refuse(fields)?;
         let tx = self.store.db().begin().await?;
@@ -235,104 +203,6 @@ impl Roles {
         Ok(tx.commit().await?)
     }
 
-    /// Gives a role to people; who has it keeps it.
-    ///
-    /// # Errors
-    /// Not found, also when one of the people is no member of the role's organization; invalid when the list is empty or too long; forbidden
-    /// when the role permits what the caller may not.
-    pub async fn give(
-        &self,
-        permit: &Permit<WriteRoles>,
-        id: RoleId,
-        users: Vec<UserId>,
-        client: &Client,
-    ) -> Result<()> {
-        let users: BTreeSet<UserId> = checked_ids("user_ids", users)?;
-        let tx = self.store.db().begin().await?;
-        // Who is about to leave the organization either has left, or takes the role along and loses it.
-        tx.lock_tree().await?;
-        let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
-        check_grant(permit.caller(), &role.permissions)?;
-        if !tx.may_all_have_role(role.organization_id, &users).await? {
-            return Err(users::not_found());
-        }
-        let new = tx.give_role(permit, id, &users, self.clock.now()).await.map_err(unknown("user"))?;
-        let mut entry = self.entry("role.give", permit, &role, client);
-        entry.changes = made([("user_ids", ids_of(&new))]);
-        self.commit_audited(tx, entry).await
-    }
-
-    /// Takes a role from somebody.
-    ///
-    /// # Errors
-    /// Not found, also when he does not have it.
-    pub async fn take(
-        &self,
-        permit: &Permit<WriteRoles>,
-        id: RoleId,
-        user: UserId,
-        client: &Client,
-    ) -> Result<()> {
-        let tx = self.store.db().begin().await?;
-        let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
-        if !tx.take_role(user, id).await? {
-            return Err(users::not_found());
-        }
-        let mut entry = self.entry("role.take", permit, &role, client);
-        entry.changes = gone([("user_ids", json!([user]))]);
-        self.commit_audited(tx, entry).await
-    }
-
-    /// Has a role open forms: those of its organization; a platform admin may add global ones.
-    ///
-    /// # Errors
-    /// Not found, also when one of the forms is another organization's; invalid when the list is empty or too long.
-    pub async fn open(
-        &self,
-        permit: &Permit<WriteRoles>,
-        id: RoleId,
-        forms: Vec<FormId>,
-        client: &Client,
-    ) -> Result<()> {
-        let forms: BTreeSet<FormId> = checked_ids("form_ids", forms)?;
-        let tx = self.store.db().begin().await?;
-        let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
-        let with_global = permit.caller().is_platform_admin;
-        if !tx.may_role_open_all(role.organization_id, with_global, &forms).await? {
-            return Err(Error::not_found("form"));
-        }
-        let new = tx.open_forms(permit, id, &forms, self.clock.now()).await.map_err(unknown("form"))?;
-        let mut entry = self.entry("role.open", permit, &role, client);
-        entry.changes = made([("form_ids", ids_of(&new))]);
-        self.commit_audited(tx, entry).await
-    }
-
-    /// Closes a form to a role.
-    ///
-    /// # Errors
-    /// Not found, also when the role does not open it.
-    pub async fn close(
-        &self,
-        permit: &Permit<WriteRoles>,
-        id: RoleId,
-        form: FormId,
-        client: &Client,
-    ) -> Result<()> {
-        let tx = self.store.db().begin().await?;
-        let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
-        if !tx.close_form(permit, id, form).await? {
-            return Err(Error::not_found("form"));
-        }
-        let mut entry = self.entry("role.close", permit, &role, client);
-        entry.changes = gone([("form_ids", json!([form]))]);
-        self.commit_audited(tx, entry).await
-    }
-
-    async fn commit_audited(&self, tx: Tx, entry: Entry) -> Result<()> {
-        tx.insert_audit(entry).await?;
-        Ok(tx.commit().await?)
-    }
-
     fn entry(
         &self,
         action: &'static str,
@@ -355,6 +225,20 @@ fn place_of(permit: &Permit<WriteRoles>, asked: Option<OrganizationId>) -> Resul
         (_, Some(place)) => Ok(Some(place)),
         (_, None) => Err(Error::forbidden(SUPERUSER_REQUIRED).with_code("permission_missing")),
     }
+}
+
+fn checked_permissions(list: Vec<String>, fields: &mut Vec<Field>) -> BTreeSet<String> {
+    if list.len() > MAX_PERMISSIONS {
+        wrong(fields, "permissions", "too_long", format!("must be at most {MAX_PERMISSIONS}"));
+        return BTreeSet::new();
+    }
+    for (index, permission) in list.iter().enumerate() {
+        if !is_grantable(permission) {
+            let message = "is not a permission that a role can carry; see docs/policy.md";
+            wrong(fields, format!("permissions[{index}]"), "value", message);
+        }
+    }
+    list.into_iter().collect()
 }
 
 /// Nobody gives what he has not.
@@ -381,11 +265,6 @@ fn described(role: &Role) -> [(&'static str, Value); 4] {
     ]
 }
 
-/// What the audit log shows of ids: those that are new, if any are.
-fn ids_of<T: Serialize>(ids: &BTreeSet<T>) -> Value {
-    if ids.is_empty() { Value::Null } else { json!(ids) }
-}
-
 fn not_found() -> Error {
     Error::not_found("role")
 }
@@ -395,14 +274,6 @@ fn name_taken(error: StoreError) -> Error {
         StoreError::Duplicate(_) => Error::conflict("the organization has a role of this name already")
             .with_code("role_exists")
             .with_source(error),
-        other => other.into(),
-    }
-}
-
-/// What a role hangs on went away meanwhile.
-fn unknown(what: &'static str) -> impl Fn(StoreError) -> Error {
-    move |error| match error {
-        StoreError::Reference(_) => Error::not_found(what).with_source(error),
         other => other.into(),
     }
 }

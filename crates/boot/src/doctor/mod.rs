@@ -1,7 +1,7 @@
 //! `bifrost doctor`: looks at everything that a start stands on, changes nothing, and says what to do.
 //!
-//! Each part is bounded and all of them run side by side, so that the whole is over in less than twenty seconds whatever hangs. What a server
-//! says is explained by the same words as at a start: `bifrost_storage::Error::explain`, and the adapters' own.
+//! Each part is bounded and all of them run side by side, so that the whole is over in less than twenty seconds whatever hangs. What a
+//! server says is explained by the same words as at a start: `bifrost_storage::Error::explain`, and the adapters' own.
 //!
 //! To add a check: a function in the file of its kind that gives [`Finding`]s, and its name in [`examine`].
 

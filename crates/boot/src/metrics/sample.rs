@@ -1,5 +1,5 @@
-//! What is looked up when somebody asks: how much waits, and how the database is. Asked at most once a second, whoever scrapes, and given up
-//! after a second.
+//! What is looked up when somebody asks: how much waits, and how the database is. Asked at most once a second, whoever scrapes, and given
+//! up after a second.
 
 use super::text::Text;
 use crate::Opened;

@@ -5,8 +5,8 @@
 //! `&Permit<ItsName>`; its route is declared with `allowed::<ItsName>` (`api::access`), which asks before the handler runs, and gets the
 //! permit from `SignedIn::permit`. The table of who may what (`policy/table.snap`) is written again with `INSTA_UPDATE=always`.
 //! Who owes a second factor may do what [`Rule::Waiting`] allows and nothing else, until it is shown.
-//! Platform admins have all; owners and admins have all of their organization but what is platform admins' alone; others have what their rank and their
-//! roles give, inside their organization. A role grants a permission by its name.
+//! Platform admins have all; owners and admins have all of their organization but what is platform admins' alone; others have what their
+//! rank and their roles give, inside their organization. A role grants a permission by its name.
 
 pub mod actions;
 mod machines;

@@ -1,10 +1,10 @@
 //! The queue between the API and the workers.
 //!
 //! Guarantees: a message whose [`Broker::publish`] returned `Ok` survives a restart of the broker (in process: of nothing
-//! but the consumer) and is delivered at least once, in order of publishing to one consumer while nothing is returned; a delivery that is neither
-//! acked nor rejected is delivered again when its subscription is dropped; [`Settle::reject`] puts the message on the
-//! queue's dead-letter queue with the reason; an unacked delivery counts against the subscription's prefetch.
-//! Nobody relies on exactly-once: the claim of the row decides.
+//! but the consumer) and is delivered at least once, in order of publishing to one consumer while nothing is returned; a delivery that is
+//! neither acked nor rejected is delivered again when its subscription is dropped; [`Settle::reject`] puts the message on the queue's
+//! dead-letter queue with the reason; an unacked delivery counts against the subscription's prefetch. Nobody relies on exactly-once: the
+//! claim of the row decides.
 
 use async_trait::async_trait;
 use bytes::Bytes;

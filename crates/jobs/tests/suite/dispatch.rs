@@ -94,7 +94,7 @@ async fn a_caller_that_goes_away_leaves_a_run_that_goes_on(world: Arc<World>) {
     world.start_worker(|_| {}).await;
     assert_eq!(world.execute("noop", json!({})).await.status, Status::Success);
     let before =
-        world.app.list_executions(&world.caller, None, &Filter::default(), 100).await.expect("read").len();
+        world.app.list_executions(&world.caller, None, &Filter::default(), 100).await.expect("read").0.len();
     // What is looked up for a submit is known for a moment from here on: the next ones wait for their row alone.
     world.submit("noop", json!({})).await;
     for _ in 0..5 {
@@ -105,7 +105,7 @@ async fn a_caller_that_goes_away_leaves_a_run_that_goes_on(world: Arc<World>) {
     world
         .until("all are accepted and have ended", async || {
             let filter = Filter::default();
-            runs = world.app.list_executions(&world.caller, None, &filter, 100).await.expect("read");
+            runs = world.app.list_executions(&world.caller, None, &filter, 100).await.expect("read").0;
             runs.len() == before + 6 && runs.iter().all(|run| run.status.is_terminal())
         })
         .await;

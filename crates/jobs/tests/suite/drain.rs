@@ -48,7 +48,8 @@ async fn what_is_in_hand_goes_to_the_next_worker(world: Arc<World>) {
     assert_eq!(world.messages(long, LogLevel::Info).await, ["begun", "begun"]);
 }
 
-/// A worker with kept children takes more than it runs at a time: what waits for a child has not begun, and needs no policy to begin elsewhere.
+/// A worker with kept children takes more than it runs at a time: what waits for a child has not begun, and needs no policy to begin
+/// elsewhere.
 async fn what_was_taken_and_never_began_is_handed_back(world: Arc<World>) {
     let first = world
         .start_worker(|settings| {

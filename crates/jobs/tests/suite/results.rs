@@ -52,7 +52,7 @@ async fn a_large_result_reads_back_identical(world: Arc<World>) {
 
 async fn what_the_catalog_cannot_hold_keeps_nothing_else_out(world: Arc<World>) {
     world.start_worker(|_| {}).await;
-    let listed = world.app.list_workflows(&world.caller, None, 1_000).await.expect("read");
+    let (listed, _) = world.app.list_workflows(&world.caller, None, 1_000).await.expect("read");
     let names: Vec<&str> = listed.iter().map(|one| one.definition.name.as_str()).collect();
     assert!(names.contains(&"noop") && names.contains(&"odd") && !names.contains(&"long"), "{names:?}");
     // The function's own defaults are used: they are only not shown.

@@ -9,8 +9,8 @@ use sqlx::{
 use std::time::Duration;
 
 /// What a writer's connection plans by. A batch is always the same walk: the rows by primary key, one after the other, in the
-/// partitions that its bounds leave. With the other ways ruled out one plan fits every batch, however empty the tables were when it was made,
-/// and planning, which costs more than executing (docs/performance.md), is done once per connection.
+/// partitions that its bounds leave. With the other ways ruled out one plan fits every batch, however empty the tables were when it was
+/// made, and planning, which costs more than executing (docs/performance.md), is done once per connection.
 const PLANNING: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
     SET enable_mergejoin = off";
 

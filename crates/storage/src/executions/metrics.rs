@@ -22,8 +22,8 @@ pub(super) const BUCKETS: [(i64, &str); 15] = [
 const LAST: &str = "over_1_h";
 
 /// An `INSERT … SELECT … ON CONFLICT` that adds the ends in the relation `done` (columns `completed_at`, `scope`,
-/// `workflow_name`, `status`, `duration_ms`, `cpu_seconds`, `peak_memory_bytes`) to the daily numbers: one row per day, scope and workflow and
-/// batch, because such a row is hot. Rows are taken in key order, so that two workers never wait for each other crosswise.
+/// `workflow_name`, `status`, `duration_ms`, `cpu_seconds`, `peak_memory_bytes`) to the daily numbers: one row per day, scope and workflow
+/// and batch, because such a row is hot. Rows are taken in key order, so that two workers never wait for each other crosswise.
 pub(super) fn upsert(done: &str, date: &str) -> String {
     let mut columns = vec![
         "success_count",

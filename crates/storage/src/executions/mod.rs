@@ -1,5 +1,5 @@
-//! Executions: the hot path ([`hot`]), the other guarded transitions ([`transitions`]), what waits for dispatch ([`dispatch`], and how much of it: [`depth`]), what a worker
-//! has lost ([`lost`]) and the reads ([`read`]).
+//! Executions: the hot path ([`hot`]), the other guarded transitions ([`transitions`]), what waits for dispatch ([`dispatch`], and how much
+//! of it: [`depth`]), what a worker has lost ([`lost`]) and the reads ([`read`]).
 
 pub mod depth;
 pub mod dispatch;

@@ -49,8 +49,8 @@ impl Submit {
     }
 }
 
-// Executions do not refer to their organization (a partition is dropped whole): what a foreign key would do is done here. The lock waits for
-// whoever deletes the organization, and he for it: the run is refused, or the organization is not empty.
+// Executions do not refer to their organization (a partition is dropped whole): what a foreign key would do is done here. The lock waits
+// for whoever deletes the organization, and he for it: the run is refused, or the organization is not empty.
 const SUBMIT: &str = "
 WITH given AS (
     SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::uuid[], $8::text[], $9::text[],

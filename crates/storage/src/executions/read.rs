@@ -3,7 +3,7 @@
 
 use crate::{
     Error, Reader,
-    dialect::{all, get, like_contains, one, parse},
+    dialect::{all, get, like_contains, limit_of, one, parse},
 };
 use bifrost_domain::{
     execution::{Execution, LogLevel, LogLine, Status, TimelineEntry},
@@ -49,7 +49,7 @@ pub struct LogFilter {
     /// Whether DEBUG and TRACEBACK lines are wanted.
     pub internal: bool,
     /// At most so many.
-    pub limit: u32,
+    pub limit: u64,
 }
 
 const LIST_COLUMNS: &str = "id, kind, organization_id, workflow_id, workflow_name, form_id, executed_by, executed_by_name, \
@@ -92,7 +92,7 @@ impl Reader {
         &self,
         visibility: &Visibility,
         filter: &Filter,
-        limit: u32,
+        limit: u64,
     ) -> Result<Vec<Execution>, Error> {
         let mut conditions: Vec<String> = Vec::new();
         let mut values: Vec<Bind> = Vec::new();
@@ -136,7 +136,7 @@ impl Reader {
                 like_contains(text).into(),
             );
         }
-        values.push(i64::from(limit).into());
+        values.push(limit_of(limit));
         let condition =
             if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
         let sql = format!(
@@ -166,7 +166,7 @@ impl Reader {
             values.push(like_contains(text).into());
             sql.push_str(&format!(" AND lower(message) LIKE lower(${}) ESCAPE '\\'", values.len()));
         }
-        values.push(i64::from(filter.limit).into());
+        values.push(limit_of(filter.limit));
         sql.push_str(&format!(" ORDER BY sequence LIMIT ${}", values.len()));
         let rows = all(&self.db, &sql, values).await?;
         rows.iter()

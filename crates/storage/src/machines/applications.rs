@@ -1,6 +1,6 @@
 //! API clients and their keys.
 
-use super::{GONE_COLUMNS, Hash, KEY_COLUMNS, Key, Keys, key_of, limit_of, locked, reached, rows, user_of};
+use super::{GONE_COLUMNS, Hash, KEY_COLUMNS, Key, Keys, key_of, locked, reached, rows, user_of};
 use crate::{Error, Reader, Tx, dialect};
 use bifrost_domain::{
     application::Application,
@@ -89,7 +89,7 @@ impl Reader {
         limit: u64,
     ) -> Result<Vec<Application>, Error> {
         let mut values: Vec<Value> =
-            vec![after.map_or(Uuid::nil(), ApplicationId::as_uuid).into(), limit_of(limit)];
+            vec![after.map_or(Uuid::nil(), ApplicationId::as_uuid).into(), dialect::limit_of(limit)];
         let reached = reached(&permit.reach(), "a.organization_id", &mut values);
         let sql =
             format!("SELECT {COLUMNS} FROM applications a WHERE a.id > $1{reached} ORDER BY a.id LIMIT $2");
@@ -246,7 +246,12 @@ impl Tx {
         hash: &Hash,
         most: i64,
     ) -> Result<bool, Error> {
-        let values: [Value; 9] = [
+        let have = "SELECT id FROM application_keys WHERE application_id = $1 LIMIT $2";
+        let first = [application.as_uuid().into(), most.into()];
+        if rows(&self.inner, have, first).await?.len() as i64 >= most {
+            return Ok(false);
+        }
+        let values: [Value; 8] = [
             key.id.as_uuid().into(),
             application.as_uuid().into(),
             key.name.clone().into(),
@@ -255,15 +260,10 @@ impl Tx {
             key.created_by.map(UserId::as_uuid).into(),
             key.created_at.into(),
             key.expires_at.into(),
-            most.into(),
         ];
-        let have = "SELECT id FROM application_keys WHERE application_id = $1 LIMIT $2";
-        if rows(&self.inner, have, [values[1].clone(), values[8].clone()]).await?.len() as i64 >= most {
-            return Ok(false);
-        }
         let sql = "INSERT INTO application_keys (id, application_id, name, hash, prefix, created_by, created_at, expires_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-        dialect::execute_in(&self.inner, sql, values.into_iter().take(8)).await?;
+        dialect::execute_in(&self.inner, sql, values).await?;
         Ok(true)
     }
 

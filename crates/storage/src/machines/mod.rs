@@ -129,10 +129,6 @@ pub(crate) async fn rows<C: ConnectionTrait>(
     Ok(connection.query_all(statement).await?)
 }
 
-fn limit_of(limit: u64) -> Value {
-    i64::try_from(limit).unwrap_or(i64::MAX).into()
-}
-
 impl Store {
     /// Notes that a key was used, at most once a minute however many replicas say so.
     ///

@@ -1,8 +1,6 @@
 //! Keys of workflow endpoints: of one workflow, or of all of an organization.
 
-use super::{
-    GONE_COLUMNS, Hash, KEY_COLUMNS, Key, Keys, key_of, limit_of, organization_of, reached, rows, user_of,
-};
+use super::{GONE_COLUMNS, Hash, KEY_COLUMNS, Key, Keys, key_of, organization_of, reached, rows, user_of};
 use crate::{Error, Reader, Tx, dialect};
 use bifrost_domain::{
     ids::{KeyId, OrganizationId, UserId},
@@ -60,7 +58,8 @@ impl Reader {
         after: Option<KeyId>,
         limit: u64,
     ) -> Result<Vec<WorkflowKey>, Error> {
-        let mut values: Vec<Value> = vec![after.map_or(Uuid::nil(), KeyId::as_uuid).into(), limit_of(limit)];
+        let mut values: Vec<Value> =
+            vec![after.map_or(Uuid::nil(), KeyId::as_uuid).into(), dialect::limit_of(limit)];
         let reached = reached(&permit.reach(), "k.organization_id", &mut values);
         let sql = format!("SELECT {} {FROM} WHERE k.id > $1{reached} ORDER BY k.id LIMIT $2", columns());
         dialect::all(&self.db, &sql, values).await?.iter().map(workflow_key_of).collect()

@@ -92,10 +92,8 @@ impl Reader {
         after: Option<UserId>,
         limit: u64,
     ) -> Result<Vec<Person>, Error> {
-        let mut values: Vec<Bind> = vec![
-            after.map_or(Uuid::nil(), UserId::as_uuid).into(),
-            i64::try_from(limit).unwrap_or(i64::MAX).into(),
-        ];
+        let mut values: Vec<Bind> =
+            vec![after.map_or(Uuid::nil(), UserId::as_uuid).into(), dialect::limit_of(limit)];
         let mut conditions = reached(reach_of(permit), &mut values);
         if let Some(user_type) = filter.user_type {
             values.push(user_type.as_str().into());
@@ -199,7 +197,7 @@ impl Store {
             [
                 now.into(),
                 after.map_or(Uuid::nil(), UserId::as_uuid).into(),
-                i64::try_from(limit).unwrap_or(i64::MAX).into(),
+                dialect::limit_of(limit),
             ],
         )
         .await?;

@@ -194,8 +194,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Turns the stub of somebody of an organization into a registered user: an administrator's is nobody's to claim by its address. Guarded:
-    /// tells whether it was a stub still.
+    /// Turns the stub of somebody of an organization into a registered user: an administrator's is nobody's to claim by its address.
+    /// Guarded: tells whether it was a stub still.
     ///
     /// # Errors
     /// Away.

@@ -195,7 +195,7 @@ fn record(text: &mut String, line: &LineOut) {
     text.push_str("\r\n");
 }
 
-/// One cell. What a spreadsheet would calculate begins with an apostrophe, so that it is a text there: a stranger's address is in this file.
+/// One cell. What a spreadsheet would calculate begins with an apostrophe, so that it is a text: a stranger's address is in this file.
 fn cell(text: &mut String, value: &str) {
     let harmless = disarmed(value);
     let quoted = harmless != value || value.contains(['"', ',', '\r', '\n']) || value.trim() != value;

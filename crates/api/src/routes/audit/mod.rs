@@ -4,11 +4,12 @@ mod export;
 
 use crate::{
     access::allowed,
-    extract::{Json, PageIn, Query, SignedIn, encode_token, time, words},
+    extract::{Json, PageIn, Query, SignedIn, next_token, time, words},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
 use axum::extract::State;
+use bifrost_app::pages::{cut, one_more};
 use bifrost_domain::{
     error::Error,
     ids::{ApplicationId, AuditId, OrganizationId, UserId},
@@ -190,11 +191,9 @@ async fn list(
     let page = PageIn { limit: paging.limit, continuation_token: paging.continuation_token };
     let (limit, before) = page.resolve(DEFAULT_LIMIT)?;
     let filter = filter.checked(before.map(AuditId::from_uuid))?;
-    let mut lines =
-        state.reader.list_audit(&permit, filter, u64::from(limit) + 1).await.map_err(Error::from)?;
-    let more = lines.len() > limit as usize;
-    lines.truncate(limit as usize);
-    let continuation_token = lines.last().filter(|_| more).map(|line| encode_token(line.id.as_uuid()));
+    let found = state.reader.list_audit(&permit, filter, one_more(limit)).await.map_err(Error::from)?;
+    let (lines, more) = cut(found, limit);
+    let continuation_token = next_token(&lines, more, |line| line.id.as_uuid());
     Ok(Json(ListOut { entries: lines.into_iter().map(Into::into).collect(), continuation_token }))
 }
 

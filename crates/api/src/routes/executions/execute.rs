@@ -63,8 +63,8 @@ pub(crate) struct ExecuteIn {
 ///
 /// A synchronous workflow (`execution_mode: sync`) and posted code answer with the result; an asynchronous one answers at once
 /// with status `Pending`, or with 202 when the request says `Prefer: respond-async` (RFC 7240). An accepted execution can be read
-/// at once and ends in exactly one terminal state. A result over 2 MiB is not in the reply: `result_url` says where it is read. A synchronous caller waits 300 seconds at most and then gets the state as it
-/// is; a caller that goes away cancels nothing.
+/// at once and ends in exactly one terminal state. A result over 2 MiB is not in the reply: `result_url` says where it is read. A
+/// synchronous caller waits 300 seconds at most and then gets the state as it is; a caller that goes away cancels nothing.
 #[utoipa::path(
     post, path = "/api/workflows/execute", tag = "executions", request_body = ExecuteIn,
     responses(

@@ -2,7 +2,7 @@
 
 use super::shapes::ExecutionOut;
 use crate::{
-    extract::{Json, PageIn, Query, SignedIn, encode_token, time, words},
+    extract::{Json, PageIn, Query, SignedIn, next_token, time, words},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
@@ -88,11 +88,8 @@ pub(crate) async fn list(
         text: bounded("q", query.q)?,
         before: before.map(ExecutionId::from_uuid),
     };
-    let mut executions = state.app.list_executions(&signed_in.caller, scope, &filter, limit + 1).await?;
-    let more = executions.len() > limit as usize;
-    executions.truncate(limit as usize);
-    let continuation_token =
-        executions.last().filter(|_| more).map(|execution| encode_token(execution.id.as_uuid()));
+    let (executions, more) = state.app.list_executions(&signed_in.caller, scope, &filter, limit).await?;
+    let continuation_token = next_token(&executions, more, |last| last.id.as_uuid());
     Ok(Json(ListOut { executions: executions.into_iter().map(Into::into).collect(), continuation_token }))
 }
 

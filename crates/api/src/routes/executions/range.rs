@@ -11,9 +11,9 @@ pub(super) struct Named {
     pub(super) size: u64,
 }
 
-/// What is asked for.
+/// What of it is asked for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum Selection {
     /// All of it.
     Whole,
     /// These bytes, at least one.
@@ -25,40 +25,40 @@ pub(super) enum Asked {
 }
 
 impl Named {
-    pub(super) fn asked(&self, headers: &HeaderMap) -> Asked {
-        let Some(tag) = &self.tag else { return Asked::Whole };
+    pub(super) fn asked(&self, headers: &HeaderMap) -> Selection {
+        let Some(tag) = &self.tag else { return Selection::Whole };
         if is_known(headers, tag) {
-            return Asked::Known;
+            return Selection::Known;
         }
         // Two headers, or one that cannot be read, are no range; and a part of another version would not fit to what the caller has.
         let of_this =
             headers.get(header::IF_RANGE).is_none() || one(headers, header::IF_RANGE) == Some(tag.as_str());
         match one(headers, header::RANGE) {
             Some(text) if of_this => self.part(text),
-            _ => Asked::Whole,
+            _ => Selection::Whole,
         }
     }
 
     /// What is malformed, in another unit, or several ranges, counts as not said.
-    fn part(&self, text: &str) -> Asked {
-        let Some((unit, range)) = text.split_once('=') else { return Asked::Whole };
-        let Some((first, last)) = range.trim().split_once('-') else { return Asked::Whole };
+    fn part(&self, text: &str) -> Selection {
+        let Some((unit, range)) = text.split_once('=') else { return Selection::Whole };
+        let Some((first, last)) = range.trim().split_once('-') else { return Selection::Whole };
         if !unit.trim().eq_ignore_ascii_case("bytes") {
-            return Asked::Whole;
+            return Selection::Whole;
         }
         let (first, last) = match (number(first), number(last)) {
             (Some(Digits::Number(first)), Some(Digits::None)) => (first, u64::MAX),
             (Some(Digits::Number(first)), Some(Digits::Number(last))) if first <= last => (first, last),
-            (Some(Digits::None), Some(Digits::Number(0))) => return Asked::Outside,
+            (Some(Digits::None), Some(Digits::Number(0))) => return Selection::Outside,
             (Some(Digits::None), Some(Digits::Number(length))) => {
                 (self.size.saturating_sub(length), u64::MAX)
             }
-            _ => return Asked::Whole,
+            _ => return Selection::Whole,
         };
         if first >= self.size {
-            Asked::Outside
+            Selection::Outside
         } else {
-            Asked::Part(first..last.saturating_add(1).min(self.size))
+            Selection::Part(first..last.saturating_add(1).min(self.size))
         }
     }
 }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
-    fn asked(headers: &[(HeaderName, &str)]) -> Asked {
+    fn asked(headers: &[(HeaderName, &str)]) -> Selection {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(name, HeaderValue::from_str(value).expect("a header"));
@@ -109,48 +109,48 @@ mod tests {
     #[test]
     fn one_range_is_a_part_and_anything_unclear_the_whole() {
         for (text, expected) in [
-            ("bytes=0-0", Asked::Part(0..1)),
-            ("bytes=10-19", Asked::Part(10..20)),
-            ("Bytes = 10-", Asked::Part(10..100)),
-            ("bytes=99-", Asked::Part(99..100)),
-            ("bytes=0-99999999999999999999999999", Asked::Part(0..100)),
-            ("bytes=-1", Asked::Part(99..100)),
-            ("bytes=-100", Asked::Part(0..100)),
-            ("bytes=-5000", Asked::Part(0..100)),
-            ("bytes=100-", Asked::Outside),
-            ("bytes=100-200", Asked::Outside),
-            ("bytes=99999999999999999999999999-", Asked::Outside),
-            ("bytes=-0", Asked::Outside),
-            ("bytes=0-1,5-6", Asked::Whole),
-            ("bytes=2-1", Asked::Whole),
-            ("bytes=-", Asked::Whole),
-            ("bytes=a-b", Asked::Whole),
-            ("bytes=+1-2", Asked::Whole),
-            ("bytes=1", Asked::Whole),
-            ("lines=0-1", Asked::Whole),
-            ("", Asked::Whole),
+            ("bytes=0-0", Selection::Part(0..1)),
+            ("bytes=10-19", Selection::Part(10..20)),
+            ("Bytes = 10-", Selection::Part(10..100)),
+            ("bytes=99-", Selection::Part(99..100)),
+            ("bytes=0-99999999999999999999999999", Selection::Part(0..100)),
+            ("bytes=-1", Selection::Part(99..100)),
+            ("bytes=-100", Selection::Part(0..100)),
+            ("bytes=-5000", Selection::Part(0..100)),
+            ("bytes=100-", Selection::Outside),
+            ("bytes=100-200", Selection::Outside),
+            ("bytes=99999999999999999999999999-", Selection::Outside),
+            ("bytes=-0", Selection::Outside),
+            ("bytes=0-1,5-6", Selection::Whole),
+            ("bytes=2-1", Selection::Whole),
+            ("bytes=-", Selection::Whole),
+            ("bytes=a-b", Selection::Whole),
+            ("bytes=+1-2", Selection::Whole),
+            ("bytes=1", Selection::Whole),
+            ("lines=0-1", Selection::Whole),
+            ("", Selection::Whole),
         ] {
             assert_eq!(asked(&[(header::RANGE, text)]), expected, "{text}");
         }
         let twice = [(header::RANGE, "bytes=0-1"), (header::RANGE, "bytes=5-6")];
-        assert_eq!(asked(&twice), Asked::Whole);
+        assert_eq!(asked(&twice), Selection::Whole);
         let changing = Named { tag: None, size: 100 };
         let map = HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static("bytes=0-1"))]);
-        assert_eq!(changing.asked(&map), Asked::Whole);
+        assert_eq!(changing.asked(&map), Selection::Whole);
     }
 
     #[test]
     fn conditions_decide_first() {
         let part = (header::RANGE, "bytes=1-2");
         for (condition, expected) in [
-            ((header::IF_RANGE, "\"1-7\""), Asked::Part(1..3)),
-            ((header::IF_RANGE, "W/\"1-7\""), Asked::Whole),
-            ((header::IF_RANGE, "\"2-7\""), Asked::Whole),
-            ((header::IF_RANGE, "Fri, 20 Nov 2026 12:00:00 GMT"), Asked::Whole),
-            ((header::IF_NONE_MATCH, "\"1-7\""), Asked::Known),
-            ((header::IF_NONE_MATCH, "\"0-1\", W/\"1-7\""), Asked::Known),
-            ((header::IF_NONE_MATCH, "*"), Asked::Known),
-            ((header::IF_NONE_MATCH, "\"2-7\""), Asked::Part(1..3)),
+            ((header::IF_RANGE, "\"1-7\""), Selection::Part(1..3)),
+            ((header::IF_RANGE, "W/\"1-7\""), Selection::Whole),
+            ((header::IF_RANGE, "\"2-7\""), Selection::Whole),
+            ((header::IF_RANGE, "Fri, 20 Nov 2026 12:00:00 GMT"), Selection::Whole),
+            ((header::IF_NONE_MATCH, "\"1-7\""), Selection::Known),
+            ((header::IF_NONE_MATCH, "\"0-1\", W/\"1-7\""), Selection::Known),
+            ((header::IF_NONE_MATCH, "*"), Selection::Known),
+            ((header::IF_NONE_MATCH, "\"2-7\""), Selection::Part(1..3)),
         ] {
             assert_eq!(asked(&[part.clone(), condition.clone()]), expected, "{condition:?}");
         }

@@ -1,6 +1,6 @@
 //! `GET /api/executions/{id}/result`: a result of any size, whole or a part of it, streamed from where it is kept.
 
-use super::range::{Asked, Named};
+use super::range::{Named, Selection};
 use crate::{
     extract::{Path, SignedIn},
     problem::{Problem, ProblemOut, Result},
@@ -34,8 +34,8 @@ pub(crate) struct ResultOut {
 
 /// Get the result of an execution
 ///
-/// Null while it runs. A result of any size is streamed; after the end the answer has an `ETag`, and parts of it can be asked for with `Range`
-/// (RFC 9110: one range of bytes; `If-Range` and `If-None-Match` are understood). `HEAD` tells the size.
+/// Null while it runs. A result of any size is streamed; after the end the answer has an `ETag`, and parts of it can be asked for with
+/// `Range` (RFC 9110: one range of bytes; `If-Range` and `If-None-Match` are understood). `HEAD` tells the size.
 #[utoipa::path(
     get, path = "/api/executions/{id}/result", tag = "executions",
     params(
@@ -68,15 +68,15 @@ pub(crate) async fn result(
     let named =
         Named { tag: output.version.as_ref().map(|version| format!("\"{version}\"")), size: envelope.size() };
     let mut response = match named.asked(&headers) {
-        Asked::Known => StatusCode::NOT_MODIFIED.into_response(),
-        Asked::Whole => body(&state, &output, &envelope, 0..named.size, StatusCode::OK).await?,
-        Asked::Part(range) => {
+        Selection::Known => StatusCode::NOT_MODIFIED.into_response(),
+        Selection::Whole => body(&state, &output, &envelope, 0..named.size, StatusCode::OK).await?,
+        Selection::Part(range) => {
             let text = format!("bytes {}-{}/{}", range.start, range.end - 1, named.size);
             let mut response = body(&state, &output, &envelope, range, StatusCode::PARTIAL_CONTENT).await?;
             set(&mut response, header::CONTENT_RANGE, text)?;
             response
         }
-        Asked::Outside => {
+        Selection::Outside => {
             let detail = format!("the result has {} bytes: there is no such part of it", named.size);
             let mut response = Problem::of_status(StatusCode::RANGE_NOT_SATISFIABLE, detail).into_response();
             set(&mut response, header::CONTENT_RANGE, format!("bytes */{}", named.size))?;

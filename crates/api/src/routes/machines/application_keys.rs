@@ -48,7 +48,8 @@ impl From<KeyIn> for NewKey {
 #[derive(Serialize, ToSchema)]
 #[schema(as = MadeKey)]
 struct MadeKeyOut {
-    /// The text: it is shown this once, and left out when the request is sent again with its `Idempotency-Key`. Send it as `Authorization: Bearer …` or `X-API-Key: …`.
+    /// The text: it is shown this once, and left out when the request is sent again with its `Idempotency-Key`.
+    /// Send it as `Authorization: Bearer …` or `X-API-Key: …`.
     #[schema(example = "bfak_Xq3vT0aBJ1mZ8sWk2cNf5hRy7uEo4iPdLg6xQvKtYbM", required = false)]
     key: String,
     #[serde(flatten)]

@@ -51,7 +51,8 @@ struct SdkKeyOut {
 #[derive(Serialize, ToSchema)]
 #[schema(as = MadeSdkKey)]
 struct MadeSdkKeyOut {
-    /// The text: it is shown this once, and left out when the request is sent again with its `Idempotency-Key`. Send it as `Authorization: Bearer …`.
+    /// The text: it is shown this once, and left out when the request is sent again with its `Idempotency-Key`.
+    /// Send it as `Authorization: Bearer …`.
     #[schema(example = "bfsk_Xq3vT0aBJ1mZ8sWk2cNf5hRy7uEo4iPdLg6xQvKtYbM", required = false)]
     key: String,
     #[serde(flatten)]

@@ -59,7 +59,8 @@ struct WorkflowKeyOut {
 #[derive(Serialize, ToSchema)]
 #[schema(as = MadeWorkflowKey)]
 struct MadeWorkflowKeyOut {
-    /// The text: it is shown this once, and left out when the request is sent again with its `Idempotency-Key`. Send it as `X-Bifrost-Key: …`.
+    /// The text: it is shown this once, and left out when the request is sent again with its `Idempotency-Key`.
+    /// Send it as `X-Bifrost-Key: …`.
     #[schema(example = "bfwk_Xq3vT0aBJ1mZ8sWk2cNf5hRy7uEo4iPdLg6xQvKtYbM", required = false)]
     key: String,
     #[serde(flatten)]

@@ -3,15 +3,11 @@
 use super::{DEFAULT_LIMIT, TAG};
 use crate::{
     access::allowed,
-    extract::{ClientInfo, Json, PageIn, Path, Paths, Query, SignedIn, ValidJson, with_next},
+    extract::{ClientInfo, PageIn, Path, Paths, Query, SignedIn, ValidJson, page},
     problem::{ProblemOut, Result},
     state::ApiState,
 };
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bifrost_domain::{
     ids::{FormId, RoleId, UserId},
     policy::actions::{ReadRoles, WriteRoles},
@@ -79,13 +75,11 @@ async fn list_users(
     State(state): State<ApiState>,
     me: SignedIn,
     Path(id): Path<RoleId>,
-    Query(page): Query<PageIn>,
+    Query(asked): Query<PageIn>,
 ) -> Result<Response> {
-    let (limit, after) = page.resolve(DEFAULT_LIMIT)?;
-    let after = after.map(UserId::from_uuid);
-    let (user_ids, more) = state.roles.users_of(&me.permit()?, id, after, limit).await?;
-    let next = user_ids.last().filter(|_| more).map(|last| last.as_uuid());
-    Ok(with_next(Json(RoleUsersOut { user_ids }).into_response(), next))
+    let (limit, after) = asked.resolve(DEFAULT_LIMIT)?;
+    let found = state.roles.users_of(&me.permit()?, id, after.map(UserId::from_uuid), limit).await?;
+    Ok(page(found, |last| last.as_uuid(), |user_ids| RoleUsersOut { user_ids }))
 }
 
 /// Give a role
@@ -145,13 +139,11 @@ async fn list_forms(
     State(state): State<ApiState>,
     me: SignedIn,
     Path(id): Path<RoleId>,
-    Query(page): Query<PageIn>,
+    Query(asked): Query<PageIn>,
 ) -> Result<Response> {
-    let (limit, after) = page.resolve(DEFAULT_LIMIT)?;
-    let after = after.map(FormId::from_uuid);
-    let (form_ids, more) = state.roles.forms_of(&me.permit()?, id, after, limit).await?;
-    let next = form_ids.last().filter(|_| more).map(|last| last.as_uuid());
-    Ok(with_next(Json(RoleFormsOut { form_ids }).into_response(), next))
+    let (limit, after) = asked.resolve(DEFAULT_LIMIT)?;
+    let found = state.roles.forms_of(&me.permit()?, id, after.map(FormId::from_uuid), limit).await?;
+    Ok(page(found, |last| last.as_uuid(), |form_ids| RoleFormsOut { form_ids }))
 }
 
 /// Open forms to a role

@@ -1,6 +1,6 @@
-//! Every route of the document, attacked: by nobody, by who has been let go, by who has no rights, and by everything that speaks for another
-//! organization. A route that says no permission fails, and so does one with an object in its path or a body that `requests.rs` does not
-//! know.
+//! Every route of the document, attacked: by nobody, by who has been let go, by who has no rights, and by everything that speaks for
+//! another organization. A route that says no permission fails, and so does one with an object in its path or a body that `requests.rs`
+//! does not know.
 
 mod dump;
 mod keys;

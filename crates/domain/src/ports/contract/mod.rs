@@ -3,7 +3,8 @@
 //! A case is a plain async function over the port. The macros [`broker_contract!`](crate::broker_contract),
 //! [`bus_contract!`](crate::bus_contract), [`limits_contract!`](crate::limits_contract) and
 //! [`objects_contract!`](crate::objects_contract) turn each case into a test of its own, so that a failure is named. Their
-//! argument is an async function of the adapter's tests that makes the adapter, runs the case that it is given and cleans up. To add a case: write the function and name it in the macro's list.
+//! argument is an async function of the adapter's tests that makes the adapter, runs the case that it is given and cleans up. To add a
+//! case: write the function and name it in the macro's list.
 
 use std::{future::Future, time::Duration};
 

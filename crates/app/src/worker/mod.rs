@@ -1,6 +1,10 @@
-//! What a worker may do to the store: register, hold its lease, claim, log, finish, retry, and reap what others lost.
+//! What a worker may do to the store: register, hold its lease, claim, log, finish and retry. What others lost is reaped in `lost.rs`.
 //!
 //! Every write carries the attempt. What was stored is announced on the bus afterwards, never before.
+
+mod lost;
+
+pub use lost::Standing;
 
 use crate::{
     App,
@@ -9,14 +13,14 @@ use crate::{
 use bifrost_domain::{
     error::{Error, Result},
     execution::{Claimed, Finish, LogBatch, ResultType, Status},
-    ids::{ExecutionId, UserId, WorkerId},
+    ids::{ExecutionId, OrganizationId, UserId, WorkerId},
     messages::{ExecutionEvent, Finished, HistoryEvent, topics},
+    organization::Organization,
     ports::objects::Error as ObjectsError,
     scope::Scope,
 };
 use bifrost_storage::{
     executions::hot::{Claim, Guarded},
-    executions::lost::{LOST_PAGE, Lost, Reaped, Reaping},
     workers::NewWorker,
 };
 use bytes::Bytes;
@@ -248,6 +252,15 @@ impl App {
         Ok(retried)
     }
 
+    /// The organization that a run belongs to, for its `context`; `None` when it is gone or cannot be read now (the run
+    /// goes on with its scope alone).
+    pub async fn organization_for_run(&self, id: OrganizationId) -> Option<Organization> {
+        self.reader.find_organization(id).await.unwrap_or_else(|error| {
+            tracing::warn!(organization.id = %id, error = %error, "the run's organization was not read");
+            None
+        })
+    }
+
     /// Where an execution stands, whoever's it is: for the worker that runs it.
     ///
     /// # Errors
@@ -262,99 +275,6 @@ impl App {
     /// The database is away.
     pub async fn list_cancelling(&self, worker: WorkerId) -> Result<Vec<ExecutionId>> {
         Ok(self.doors.store.list_cancelling(worker).await?)
-    }
-
-    /// Takes the runs of workers whose lease ended more than `grace` ago: cancelled ones end, others are tried again if
-    /// their policy allows, else end as failed with `WorkerLost`. Those that are `in_hand` are left alone: whoever has them stores their end.
-    ///
-    /// # Errors
-    /// The database is away; the next round goes on.
-    pub async fn reap(&self, grace: Duration, in_hand: impl Fn(ExecutionId) -> bool + Send) -> Result<()> {
-        let before = self.doors.clock.now() - grace;
-        let mut after = None;
-        loop {
-            let lost = self.doors.store.list_lost(before, after).await?;
-            for run in lost.iter().filter(|run| !in_hand(run.id)) {
-                self.reap_one(run).await?;
-            }
-            // Those in hand stay in the list: the next page is behind them.
-            after = lost.last().map(|run| run.id);
-            if lost.len() < LOST_PAGE {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Takes runs that the store says `worker` has and that the worker knows nothing of, and did not in the round before either. One that
-    /// it never began (the answer to its claim was lost with the connection) is handed back whatever its policy says; one that it began and could not
-    /// store the end of is lost. Returns the unknown ones, for the next round.
-    ///
-    /// # Errors
-    /// The database is away; the next round goes on.
-    pub async fn reap_orphans(
-        &self,
-        worker: WorkerId,
-        knows: impl Fn(ExecutionId) -> Known + Send,
-        unknown_before: &[(ExecutionId, i32)],
-    ) -> Result<Vec<(ExecutionId, i32)>> {
-        let runs = self.doors.store.list_runs_of(worker).await?;
-        let mut unknown = Vec::new();
-        for run in runs {
-            let known = knows(run.id);
-            if known == Known::Running {
-                continue;
-            }
-            if unknown_before.contains(&(run.id, run.attempt)) {
-                if known == Known::Never
-                    && self
-                        .retry(run.id, run.attempt, Duration::zero(), "NotBegun", run.last_sequence)
-                        .await?
-                {
-                    continue;
-                }
-                self.reap_one(&run).await?;
-            } else {
-                unknown.push((run.id, run.attempt));
-            }
-        }
-        Ok(unknown)
-    }
-
-    async fn reap_one(&self, lost: &Lost) -> Result<()> {
-        const MESSAGE: &str = "the worker that ran it went away";
-        let now = self.doors.clock.now();
-        let delay = lost
-            .retry_policy
-            .as_ref()
-            .and_then(|policy| policy.delay_after(lost.attempt, Some("WorkerLost")));
-        let reaping = Reaping {
-            not_before: delay.map(|delay| now + Duration::from_std(delay).unwrap_or(Duration::zero())),
-            error_type: "WorkerLost",
-            error_message: MESSAGE,
-            user_message: MESSAGE,
-            line: |status| match status {
-                Status::Pending => "the worker that ran it went away; it is tried again",
-                Status::Cancelled => "the worker went away while the run was being cancelled",
-                _ => MESSAGE,
-            },
-        };
-        let Some(Reaped { status, sequence }) = self.doors.store.reap_execution(lost, &reaping, now).await?
-        else {
-            return Ok(());
-        };
-        tracing::warn!(execution.id = %lost.id, attempt = lost.attempt, worker.id = %lost.worker_id, "its worker is gone");
-        self.publish(&topics::execution(lost.id), &ExecutionEvent::Log { sequence });
-        metrics::reaped(status == Status::Pending);
-        if status == Status::Pending {
-            metrics::retried(Cause::WorkerLost);
-            self.publish(&topics::execution(lost.id), &ExecutionEvent::Status { status });
-            self.wake_relay();
-        } else {
-            metrics::finished(lost.kind, status);
-            self.announce_end(lost.id, status);
-        }
-        self.announce_history(lost.scope, lost.id, status, &lost.workflow_name, lost.executed_by);
-        Ok(())
     }
 
     /// Forgets workers that have been gone for a day, makes partitions for the days ahead, and removes people whose grace period has ended.
@@ -393,30 +313,5 @@ impl App {
             Ok(body) => self.doors.bus.publish(topic, body.into()),
             Err(error) => tracing::error!(error = %error, "an event could not be written"),
         }
-    }
-}
-
-/// What a worker knows of a run that the store says it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
-    /// It is under way.
-    Running,
-    /// It was begun here, and its end could not be stored.
-    Begun,
-    /// It was never begun here.
-    Never,
-}
-
-impl App {
-    /// The organization that a run belongs to, for its `context`; `None` when it is gone or cannot be read now (the run
-    /// goes on with its scope alone).
-    pub async fn organization_for_run(
-        &self,
-        id: bifrost_domain::ids::OrganizationId,
-    ) -> Option<bifrost_domain::organization::Organization> {
-        self.reader.find_organization(id).await.unwrap_or_else(|error| {
-            tracing::warn!(organization.id = %id, error = %error, "the run's organization was not read");
-            None
-        })
     }
 }
