@@ -100,7 +100,7 @@ impl Machines {
     /// Makes an API client.
     ///
     /// # Errors
-    /// Invalid fields; forbidden when it would have more than the caller; not found when there is no such organization for the caller;
+    /// Invalid fields; forbidden when it would have more than the caller, or the caller is an application; not found when there is no such organization for the caller;
     /// conflict when the public name is taken.
     pub async fn create_application(
         &self,
@@ -129,6 +129,7 @@ impl Machines {
         refuse(fields)?;
         let no_organization = || Error::not_found("organization");
         let organization_id = place.filter(|id| permit.reach().contains(*id)).ok_or_else(no_organization)?;
+        check_person(caller, None)?;
         check_own(caller, &scopes)?;
         check_assertion(caller, new.allow_user_assertion)?;
         let now = self.clock.now();
@@ -180,9 +181,8 @@ impl Machines {
         let scopes = patch.scopes.map(|scopes| checked_scopes(scopes, &mut fields));
         let rate = patch.rate_limit_per_minute.map(|rate| checked_rate(rate, &mut fields));
         refuse(fields)?;
-        if rate.is_some() && caller.application_id.is_some() {
-            let message = "an application changes no limits: an administrator does";
-            return Err(Error::forbidden(message).with_code("person_needed"));
+        if rate.is_some() {
+            check_person(caller, None)?;
         }
         let tx = self.store.db().begin().await?;
         let before = tx.lock_application(permit, id).await?.ok_or_else(not_found)?;
@@ -267,6 +267,7 @@ impl Machines {
         let kept = fresh.key(KeyId::from_uuid(self.ids.next()), new, Some(permit.user_id()), now);
         let tx = self.store.db().begin().await?;
         let application = tx.lock_application(permit, id).await?.ok_or_else(not_found)?;
+        check_person(permit.caller(), Some(id))?;
         check_own(permit.caller(), &application.scopes)?;
         check_assertion(permit.caller(), application.allow_user_assertion)?;
         if !tx.insert_application_key(permit, id, &kept, &fresh.hash, MAX_KEYS).await? {
@@ -335,6 +336,15 @@ fn described(one: &Application) -> [(&'static str, Value); 7] {
 
 fn not_found() -> Error {
     Error::not_found("application")
+}
+
+/// An application neither raises its limit nor gets another one's: it changes none, makes no application, and keys for itself alone.
+fn check_person(caller: &Caller, own: Option<ApplicationId>) -> Result<()> {
+    if caller.application_id.is_none() || caller.application_id == own {
+        return Ok(());
+    }
+    let message = "an application changes no limits, makes no applications and no keys of others: an administrator does";
+    Err(Error::forbidden(message).with_code("person_needed"))
 }
 
 /// Nobody gives what he has not.

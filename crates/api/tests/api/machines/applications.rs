@@ -205,6 +205,23 @@ async fn an_application_changes_no_limit() {
     }
     assert_eq!(all().await, before, "nothing was changed");
 
+    // Nor does it get around its own by another one's.
+    let made = json!({"name": "Faster", "scopes": ["applications.read"]});
+    let made = ask(&server, &secret, Method::POST, "/api/applications", Some(made)).await;
+    assert_eq!(made.problem(), refused);
+    let keys = |id: &str| format!("/api/applications/{id}/keys");
+    for (id, status, code) in
+        [(&beside, 403, "person_needed"), (&free, 403, "person_needed"), (&elsewhere, 404, "not_found")]
+    {
+        let made = ask(&server, &secret, Method::POST, &keys(id), Some(json!({}))).await;
+        assert_eq!(made.problem(), (status, code.to_owned()));
+    }
+    let plain = json!({"scopes": ["applications.write"], "rate_limit_per_minute": 1_000});
+    let plain = application(&server, &owner, &home, plain).await;
+    let (_, plain_secret) = key(&server, &owner, &plain).await;
+    let next = ask(&server, &plain_secret, Method::POST, &keys(&plain), Some(json!({}))).await;
+    assert_eq!(next.status, StatusCode::CREATED, "its own next key: {}", next.text);
+
     let path = format!("/api/applications/{own}");
     let renamed = ask(&server, &secret, Method::PATCH, &path, Some(json!({"name": "Renamed"}))).await;
     assert_eq!((renamed.status, &renamed.json()["name"]), (StatusCode::OK, &json!("Renamed")));

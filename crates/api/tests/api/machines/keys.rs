@@ -125,11 +125,11 @@ async fn an_application_acts_for_a_member() {
     let member = server.person("ann@home.example", &home).await;
     let id = async |token: &str| text(&server.get("/auth/me", token).await.json(), "id");
     let (owner_id, member_id) = (id(&owner).await, id(&member).await);
-    let body = json!({"scopes": ["applications.write"], "allow_user_assertion": true});
+    let body = json!({"scopes": ["roles.write"], "allow_user_assertion": true});
     let app = application(&server, &owner, &home, body).await;
     let (_, secret) = key(&server, &owner, &app).await;
     let make = async |headers: &[(&str, &str)]| {
-        server.ask(Method::POST, "/api/applications", headers, Some(json!({"name": "x"}))).await
+        server.ask(Method::POST, "/api/roles", headers, Some(json!({"name": "x"}))).await
     };
     let made = make(&[("x-api-key", &secret), ("x-on-behalf-of", &owner_id)]).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
@@ -144,7 +144,7 @@ async fn an_application_acts_for_a_member() {
     let bearer = format!("Bearer {owner}");
     let person = make(&[("authorization", &bearer), ("x-on-behalf-of", &member_id)]).await;
     assert_eq!(person.problem(), (403, "assertion_not_allowed".to_owned()));
-    let plain = application(&server, &owner, &home, json!({"scopes": ["applications.write"]})).await;
+    let plain = application(&server, &owner, &home, json!({"scopes": ["roles.write"]})).await;
     let (_, secret) = key(&server, &owner, &plain).await;
     let refused = make(&[("x-api-key", &secret), ("x-on-behalf-of", &owner_id)]).await;
     assert_eq!(refused.problem(), (403, "assertion_not_allowed".to_owned()));

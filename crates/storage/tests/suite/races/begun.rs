@@ -9,7 +9,7 @@ use bifrost_domain::{
 };
 use bifrost_storage::{
     device_grants::{Decision, DeviceGrant},
-    idempotency::{KEPT, Known, Reply},
+    idempotency::{Earlier, KEPT, Reply},
     identity_providers::{OidcState, Sealed},
 };
 use bifrost_test_support::{TestDatabase, on_both_databases};
@@ -174,7 +174,7 @@ async fn one_of_two_claims_the_key(db: TestDatabase) {
         };
         let (one, other) = rivals.sides();
         match at_once(turn, claim(one, WHAT), claim(other, WHAT)).await {
-            (Known::Nothing, Known::Begun) | (Known::Begun, Known::Nothing) => {}
+            (Earlier::Nothing, Earlier::Begun) | (Earlier::Begun, Earlier::Nothing) => {}
             both => panic!("{both:?}"),
         }
         rivals.bed.store.forget_request(&hash).await.expect("forgotten");
@@ -183,8 +183,8 @@ async fn one_of_two_claims_the_key(db: TestDatabase) {
         let (first, second) = at_once(turn, claim(one, WHAT), claim(other, [2; 32])).await;
         let again = rivals.bed.store.claim_request(&hash, &WHAT, now).await.expect("asked");
         match (first, second) {
-            (Known::Nothing, Known::Another) => assert_eq!(again, Known::Begun),
-            (Known::Another, Known::Nothing) => assert_eq!(again, Known::Another),
+            (Earlier::Nothing, Earlier::Another) => assert_eq!(again, Earlier::Begun),
+            (Earlier::Another, Earlier::Nothing) => assert_eq!(again, Earlier::Another),
             both => panic!("{both:?}"),
         }
         assert_eq!(rivals.count("idempotency_keys").await, i64::from(turn) + 1);
@@ -197,13 +197,13 @@ async fn one_of_two_claims_the_key_of_another_day(db: TestDatabase) {
     let store = &rivals.bed.store;
     for turn in 0..TURNS {
         let (hash, now) = (key(turn), rivals.bed.now());
-        assert_eq!(store.claim_request(&hash, &WHAT, now - KEPT).await.expect("claimed"), Known::Nothing);
+        assert_eq!(store.claim_request(&hash, &WHAT, now - KEPT).await.expect("claimed"), Earlier::Nothing);
         store.keep_reply(&hash, &reply(200)).await.expect("kept");
         let claim =
             |side: Side| async move { side.store.claim_request(&hash, &WHAT, now).await.expect("asked") };
         let (one, other) = rivals.sides();
         match at_once(turn, claim(one), claim(other)).await {
-            (Known::Nothing, Known::Begun) | (Known::Begun, Known::Nothing) => {}
+            (Earlier::Nothing, Earlier::Begun) | (Earlier::Begun, Earlier::Nothing) => {}
             both => panic!("{both:?}"),
         }
         assert_eq!(rivals.count("idempotency_keys").await, i64::from(turn) + 1);
@@ -216,7 +216,7 @@ async fn an_answer_is_one_of_the_two_that_were_given(db: TestDatabase) {
     let store = &rivals.bed.store;
     for turn in 0..TURNS {
         let (hash, now) = (key(turn), rivals.bed.now());
-        assert_eq!(store.claim_request(&hash, &WHAT, now).await.expect("claimed"), Known::Nothing);
+        assert_eq!(store.claim_request(&hash, &WHAT, now).await.expect("claimed"), Earlier::Nothing);
         let keep = |side: Side, status| async move {
             side.store.keep_reply(&hash, &reply(status)).await.expect("kept");
             side.store.claim_request(&hash, &WHAT, now).await.expect("asked")
@@ -224,7 +224,7 @@ async fn an_answer_is_one_of_the_two_that_were_given(db: TestDatabase) {
         let (one, other) = rivals.sides();
         let (first, second) = at_once(turn, keep(one, 201), keep(other, 409)).await;
         assert_eq!(first, second, "whoever asks is told the same");
-        let is_whole = [201, 409].map(|status| Known::Answered(reply(status))).contains(&first);
+        let is_whole = [201, 409].map(|status| Earlier::Answered(reply(status))).contains(&first);
         assert!(is_whole, "{first:?}");
     }
     rivals.agree().await;
@@ -235,7 +235,7 @@ async fn an_answered_request_is_not_forgotten(db: TestDatabase) {
     let store = &rivals.bed.store;
     for turn in 0..TURNS {
         let (hash, now) = (key(turn), rivals.bed.now());
-        assert_eq!(store.claim_request(&hash, &WHAT, now).await.expect("claimed"), Known::Nothing);
+        assert_eq!(store.claim_request(&hash, &WHAT, now).await.expect("claimed"), Earlier::Nothing);
         let (one, other) = rivals.sides();
         at_once(
             turn,
@@ -244,10 +244,10 @@ async fn an_answered_request_is_not_forgotten(db: TestDatabase) {
         )
         .await;
         let known = store.claim_request(&hash, &WHAT, now).await.expect("asked");
-        let is_whole = [Known::Nothing, Known::Answered(reply(201))].contains(&known);
+        let is_whole = [Earlier::Nothing, Earlier::Answered(reply(201))].contains(&known);
         assert!(is_whole, "{known:?}");
         let again = store.claim_request(&hash, &WHAT, now).await.expect("asked");
-        assert_eq!(again, if known == Known::Nothing { Known::Begun } else { known });
+        assert_eq!(again, if known == Earlier::Nothing { Earlier::Begun } else { known });
     }
     rivals.agree().await;
 }
