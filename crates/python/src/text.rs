@@ -82,8 +82,8 @@ pub(crate) fn inspect_raw(json: &str) -> Result<bool, String> {
     Ok(rewrite)
 }
 
-/// JSON text (which a parser has accepted) as it can be stored: without space between its tokens, and with U+FFFD for NUL. It is never held as
-/// a value: sixty megabytes of short numbers would be a gigabyte.
+/// JSON text (which a parser has accepted) as it can be stored: without space between its tokens, and with U+FFFD for NUL. It is never held
+/// as a value: sixty megabytes of short numbers would be a gigabyte.
 ///
 /// # Errors
 /// Half of a surrogate pair.

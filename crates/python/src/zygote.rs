@@ -217,8 +217,8 @@ impl Zygote {
         Ok(Self { process, socket, buffer, orders, link, info })
     }
 
-    /// Serves until the zygote dies, until `stop`, or until nobody holds a link and no child lives. Returns why. It hands on every renewal of
-    /// the lease itself: a zygote that was replaced still has children that must live on.
+    /// Serves until the zygote dies, until `stop`, or until nobody holds a link and no child lives. Returns why. It hands on every renewal
+    /// of the lease itself: a zygote that was replaced still has children that must live on.
     pub(crate) async fn serve(self, lease: Arc<Lease>, stop: CancellationToken) -> String {
         let Self { mut process, socket, mut buffer, mut orders, link, info: _ } = self;
         drop(link);

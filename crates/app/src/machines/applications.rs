@@ -100,8 +100,8 @@ impl Machines {
     /// Makes an API client.
     ///
     /// # Errors
-    /// Invalid fields; forbidden when it would have more than the caller, or the caller is an application; not found when there is no such organization for the caller;
-    /// conflict when the public name is taken.
+    /// Invalid fields; forbidden when it would have more than the caller, or the caller is an application; not found when there is no such
+    /// organization for the caller; conflict when the public name is taken.
     pub async fn create_application(
         &self,
         permit: &Permit<WriteApplications>,

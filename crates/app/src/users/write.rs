@@ -65,8 +65,8 @@ impl Users {
     /// Makes somebody.
     ///
     /// # Errors
-    /// Invalid fields; forbidden when the caller may not make such a user; not found when the organization is another one; conflict when the
-    /// address is taken.
+    /// Invalid fields; forbidden when the caller may not make such a user; not found when the organization is another one; conflict when
+    /// the address is taken.
     pub async fn create(&self, permit: &Permit<WriteUsers>, new: NewUser, client: &Client) -> Result<Person> {
         let mut fields = Vec::new();
         let email = checked_email(&new.email, &mut fields);

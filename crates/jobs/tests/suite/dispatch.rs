@@ -86,7 +86,7 @@ async fn a_backlog_is_worked_off_over_a_shallow_broker(world: Arc<World>) {
     assert!(deepest <= SHALLOW, "{deepest} were dispatched at a time");
     for id in ids {
         let run = world.ended(id).await;
-        assert_eq!((run.status, run.attempt), (Status::Success, 1));
+        assert_eq!((run.status, run.attempt), (Status::Success, 1), "{run:?}");
     }
 }
 
