@@ -1,8 +1,8 @@
 //! One run from its slot to its last event.
 //!
 //! Invariant: whatever happens, exactly one `Ended` is the last event. Where another attempt may follow it is sent after the run's process
-//! has ended, with everything in it (isolation `fork`), or after the kept child has fallen quiet (isolation `reuse`). A run that succeeded is
-//! followed by none: its `Ended` does not wait for the kernel to clear its process away.
+//! has ended, with everything in it (isolation `fork`), or after the kept child has fallen quiet (isolation `reuse`). A run that succeeded
+//! is followed by none: its `Ended` does not wait for the kernel to clear its process away.
 
 use crate::{
     adapter::Shared,

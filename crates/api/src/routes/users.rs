@@ -220,8 +220,8 @@ async fn list(State(state): State<ApiState>, me: SignedIn, Query(asked): Query<U
 /// Make a user
 ///
 /// Without a password it is a stub, until it gets one, an identity provider vouches for the address or, where registration is on, the
-/// person registers. Who is no platform admin makes people of the organization that he acts in, members of it; who is less than a member there (an
-/// application is) makes `limited` ones. Platform admins alone say that an address is verified.
+/// person registers. Who is no platform admin makes people of the organization that he acts in, members of it; who is less than a member
+/// there (an application is) makes `limited` ones. Platform admins alone say that an address is verified.
 #[utoipa::path(
     post, path = "/api/users", tag = TAG, request_body = UserIn,
     responses(
@@ -324,8 +324,8 @@ async fn delete(
 
 /// Reset a user's second factor
 ///
-/// For somebody who has lost it: recovery codes, trusted devices and all sessions end with it. The next sign-in asks for the password alone,
-/// or for a new factor where one is required.
+/// For somebody who has lost it: recovery codes, trusted devices and all sessions end with it. The next sign-in asks for the password
+/// alone, or for a new factor where one is required.
 #[utoipa::path(
     delete, path = "/api/users/{id}/mfa", tag = TAG, params(("id" = Uuid, Path)),
     responses(
