@@ -1,4 +1,4 @@
-//! When a person last showed who he is for a session, and for the one that let a program in; and how long that program may stay.
+//! When a person last showed who he is for a session, and which session let a program in.
 
 use crate::dialect;
 use sea_orm_migration::prelude::*;
@@ -24,9 +24,13 @@ ALTER TABLE sessions ADD COLUMN authenticated_at {time}
 ALTER TABLE device_grants ADD COLUMN authenticated_at {time}
 ;;
 ALTER TABLE device_grants ADD COLUMN ends_at {time}
+;;
+ALTER TABLE device_grants ADD COLUMN session_id {uuid}
 ";
 
 const DOWN: &str = r"
+ALTER TABLE device_grants DROP COLUMN session_id
+;;
 ALTER TABLE device_grants DROP COLUMN ends_at
 ;;
 ALTER TABLE device_grants DROP COLUMN authenticated_at

@@ -19,6 +19,31 @@ use tokio::{net::TcpListener, signal::unix::SignalKind, sync::watch};
 /// Exit code for settings that cannot be used (`EX_CONFIG` of sysexits.h).
 pub(crate) const EX_CONFIG: u8 = 78;
 
+/// [`main`] of a program without arguments: what somebody writes there must not be taken for obeyed.
+#[must_use]
+pub fn main_without_arguments(mode: Mode) -> ExitCode {
+    answer_arguments().unwrap_or_else(|| main(mode))
+}
+
+fn answer_arguments() -> Option<ExitCode> {
+    let argument = std::env::args_os().nth(1)?;
+    let version = env!("CARGO_PKG_VERSION");
+    match argument.to_str() {
+        Some("--version" | "-V") => println!("bifrost {version}"),
+        Some("--help" | "-h") => {
+            println!(
+                "bifrost {version}: settings come from the environment (.env.example); there are no arguments"
+            );
+        }
+        _ => {
+            let shown = argument.to_string_lossy();
+            complain(&format!("`{shown}` is not known: settings come from the environment (.env.example)"));
+            return Some(ExitCode::from(2));
+        }
+    }
+    Some(ExitCode::SUCCESS)
+}
+
 /// Reads the settings and runs the process until SIGTERM or Ctrl-C; errors are one line each on stderr.
 #[must_use]
 pub fn main(mode: Mode) -> ExitCode {

@@ -1,4 +1,4 @@
-//! The worker's lease, and what comes with its period: cancels that a lost message would have left running.
+//! The worker's lease, and what is looked up with its period.
 
 use crate::{Worker, chrono_duration, metrics};
 use bifrost_app::worker::Standing;
@@ -19,13 +19,14 @@ pub(crate) fn for_children(lease: Duration) -> Duration {
     lease.saturating_sub(MARGIN)
 }
 
-/// Renews until the worker closes. A lease that ended means that others took the runs: they are ended here, and the
-/// worker registers anew.
+/// Renews until the worker closes, and does nothing else: whatever waits here costs runs. A lease that ended means that others took the
+/// runs: they are ended here, and the worker registers anew.
 pub(crate) async fn run(worker: Arc<Worker>, slots: usize, next_id: impl Fn() -> WorkerId) {
     let lease = worker.settings.lease;
     let mut ticks = tokio::time::interval(lease / 5);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut unknown = Vec::new();
+    let mut last = Instant::now();
+    let mut is_told = false;
     let mut was_away = false;
     loop {
         tokio::select! {
@@ -42,18 +43,26 @@ pub(crate) async fn run(worker: Arc<Worker>, slots: usize, next_id: impl Fn() ->
         if std::mem::replace(&mut was_away, renewed.is_err()) && renewed.is_ok() {
             tracing::info!("the database is back");
         }
+        // By the clock of the children, who do not ask the database.
+        let is_over = asked.duration_since(last) >= for_children(lease);
+        if is_over && !std::mem::replace(&mut is_told, true) {
+            metrics::lease_lost();
+            tracing::error!(
+                worker.id = %worker.id(),
+                seconds = asked.duration_since(last).as_secs(),
+                "the lease was not renewed in time; the runs of this worker are ended"
+            );
+        }
         match renewed {
             Ok(true) => {
                 worker.runtime.renew_lease(for_children(lease).saturating_sub(asked.elapsed()));
-                end_cancelled(&worker).await;
-                let standing_of = |id| worker.standing_of(id);
-                match worker.app.reap_orphans(worker.id(), standing_of, &unknown).await {
-                    Ok(runs) => unknown = runs,
-                    Err(error) => tracing::debug!(error = %error, "orphaned runs were not looked up"),
-                }
+                last = asked;
+                is_told = false;
             }
             Ok(false) => {
-                metrics::lease_lost();
+                if !is_told {
+                    metrics::lease_lost();
+                }
                 tracing::error!(worker.id = %worker.id(), "the lease ended; its runs are ended and the worker registers anew");
                 for run in &worker.running {
                     let _ = run.value().send(Stop::Shutdown);
@@ -62,8 +71,29 @@ pub(crate) async fn run(worker: Arc<Worker>, slots: usize, next_id: impl Fn() ->
                 if let Err(error) = worker.register(slots).await {
                     tracing::warn!(error = %error, "the worker is not registered yet");
                 }
+                last = Instant::now();
+                is_told = false;
             }
             Err(error) => tracing::warn!(error = %error, "the lease was not renewed; trying again"),
+        }
+    }
+}
+
+/// With the lease's period: cancels that a lost message would have left running, and runs that are this worker's by their rows alone.
+pub(crate) async fn look_after_runs(worker: Arc<Worker>) {
+    let mut ticks = tokio::time::interval(worker.settings.lease / 5);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut unknown = Vec::new();
+    loop {
+        tokio::select! {
+            () = worker.closed.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        end_cancelled(&worker).await;
+        let standing_of = |id| worker.standing_of(id);
+        match worker.app.reap_orphans(worker.id(), standing_of, &unknown).await {
+            Ok(runs) => unknown = runs,
+            Err(error) => tracing::debug!(error = %error, "orphaned runs were not looked up"),
         }
     }
 }

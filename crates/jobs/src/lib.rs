@@ -134,6 +134,7 @@ impl Worker {
         metrics::register(slots);
         worker.register(slots).await?;
         worker.duties.spawn(lease::run(worker.clone(), slots, next_id));
+        worker.duties.spawn(lease::look_after_runs(worker.clone()));
         worker.duties.spawn(lease::watch_cancels(worker.clone()));
         worker.duties.spawn(relay::run(worker.clone()));
         worker.duties.spawn(relay::watch_broker(worker.clone()));

@@ -65,9 +65,13 @@ pub struct Db {
     pub(crate) pools: Pools,
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    urgent: DatabaseConnection,
     pub(crate) writes: Writes,
 }
 
+/// Connections of their own for what must not wait behind everything else. Opened when they are first used; the second one is for when an
+/// answer never comes to the first.
+const URGENT_CONNECTIONS: u32 = 2;
 /// How long a caller waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that was idle for longer is pinged before it is lent: a server is away for longer when it restarts.
@@ -113,11 +117,20 @@ impl Db {
                     Ok(true)
                 })
             })
-            .connect_with(options)
+            .connect_with(options.clone())
             .await?;
+        let urgent = PgPoolOptions::new()
+            .max_connections(URGENT_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options);
         let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
-        let writes = Writes::default();
-        Ok(Self { pools: Pools::Postgres(pool), writer: connection.clone(), reader: connection, writes })
+        Ok(Self {
+            pools: Pools::Postgres(pool),
+            writer: connection.clone(),
+            reader: connection,
+            urgent: SqlxPostgresConnector::from_sqlx_postgres_pool(urgent),
+            writes: Writes::default(),
+        })
     }
 
     async fn connect_sqlite(path: &std::path::Path) -> Result<Self, Error> {
@@ -156,6 +169,7 @@ impl Db {
         sqlx::query("PRAGMA user_version = 1").execute(&write).await?;
         Ok(Self {
             writer: SqlxSqliteConnector::from_sqlx_sqlite_pool(write.clone()),
+            urgent: SqlxSqliteConnector::from_sqlx_sqlite_pool(write.clone()),
             reader: SqlxSqliteConnector::from_sqlx_sqlite_pool(read.clone()),
             pools: Pools::Sqlite { write, read },
             writes: Writes::default(),
@@ -168,7 +182,7 @@ impl Db {
         matches!(self.pools, Pools::Postgres(_))
     }
 
-    /// How many connections are in use. The batch writers' own connections on PostgreSQL are not of the pool.
+    /// How many connections are in use. On PostgreSQL those of the batch writers, and of leases, are not of the pool.
     #[must_use]
     pub fn pool_use(&self) -> Vec<PoolUse> {
         match &self.pools {
@@ -189,6 +203,11 @@ impl Db {
     /// The connection that writes single statements (each its own commit).
     pub(crate) const fn writer(&self) -> &DatabaseConnection {
         &self.writer
+    }
+
+    /// The connection for single statements that do not wait behind others: a worker's lease.
+    pub(crate) const fn urgent(&self) -> &DatabaseConnection {
+        &self.urgent
     }
 
     /// The connection for migrations.
@@ -235,6 +254,7 @@ impl Db {
     /// own for as long as they live, and nobody waits for those.
     pub async fn close(&self) {
         let closing = async {
+            let _ = self.urgent.clone().close().await;
             let _ = self.writer.clone().close().await;
             let _ = self.reader.clone().close().await;
         };

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 const TABLE: &str = "device_grants";
 const COLUMNS: &str = "id, user_code, client_id, user_agent, ip_address, created_at, expires_at, interval_seconds, polled_at, user_id, \
-     epoch, factor_at, authenticated_at, ends_at, approved, consumed_at";
+     epoch, factor_at, authenticated_at, ends_at, session_id, approved, consumed_at";
 /// What ended so long ago is removed when the next program asks.
 const KEPT_AFTER_END: Duration = Duration::hours(1);
 
@@ -30,6 +30,8 @@ pub enum Decision {
         factor_at: Option<DateTime<Utc>>,
         /// When he had shown for it who he is.
         authenticated_at: Option<DateTime<Utc>>,
+        /// That session; none when the development bypass or a provider's token said it.
+        session: Option<SessionId>,
         /// When that session ends however often it is refreshed.
         ends_at: Option<DateTime<Utc>>,
     },
@@ -75,6 +77,7 @@ fn grant_of(row: &QueryResult) -> Result<DeviceGrant, Error> {
             epoch,
             factor_at: dialect::get(row, TABLE, "factor_at")?,
             authenticated_at: dialect::get(row, TABLE, "authenticated_at")?,
+            session: dialect::get::<Option<Uuid>>(row, TABLE, "session_id")?.map(SessionId::from_uuid),
             ends_at: dialect::get(row, TABLE, "ends_at")?,
         },
         _ => Decision::Denied,
@@ -153,7 +156,7 @@ impl Tx {
         now: DateTime<Utc>,
     ) -> Result<Option<DeviceGrant>, Error> {
         let sql = format!(
-            "UPDATE device_grants SET user_id = $2, epoch = $3, approved = $4, \
+            "UPDATE device_grants SET user_id = $2, epoch = $3, approved = $4, session_id = $6, \
              factor_at = (SELECT s.factor_at FROM sessions s WHERE s.id = $6), \
              authenticated_at = (SELECT s.authenticated_at FROM sessions s WHERE s.id = $6), \
              ends_at = (SELECT COALESCE(s.ends_at, s.expires_at) FROM sessions s WHERE s.id = $6) \

@@ -30,6 +30,16 @@ pub(crate) async fn execute(
     Ok(db.writes.note(done)?.rows_affected())
 }
 
+/// The same for what must not wait behind others.
+pub(crate) async fn execute_urgently(
+    db: &Db,
+    sql: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<u64, Error> {
+    let done = bounded(db.urgent().execute(statement(db, sql, values))).await;
+    Ok(db.writes.note(done)?.rows_affected())
+}
+
 /// Runs a writing statement on its own that returns at most one row.
 pub(crate) async fn execute_returning(
     db: &Db,

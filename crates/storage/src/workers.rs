@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Reader, Store,
-    dialect::{all, execute, get},
+    dialect::{all, execute, execute_urgently, get},
 };
 use bifrost_domain::ids::WorkerId;
 use chrono::{DateTime, Utc};
@@ -64,7 +64,8 @@ impl Store {
         Ok(())
     }
 
-    /// Renews a lease that is still valid; false when it ended: the worker then has nothing any more.
+    /// Renews a lease that is still valid; false when it ended: the worker then has nothing any more. On a connection of its own: whatever
+    /// the others do, runs must not end for want of one.
     ///
     /// # Errors
     /// Away, or the statement's.
@@ -74,7 +75,7 @@ impl Store {
         lease_until: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<bool, Error> {
-        let changed = execute(
+        let changed = execute_urgently(
             &self.db,
             "UPDATE workers SET lease_until = $2 WHERE id = $1 AND lease_until > $3 AND stopped_at IS NULL",
             [id.as_uuid().into(), lease_until.into(), now.into()],

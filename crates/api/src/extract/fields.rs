@@ -37,7 +37,14 @@ pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
             return Ok(value);
         }
         Err(error) if error.inner().is_data() => Bad::of(&error),
-        Err(error) => return Err(no_json(body, error.inner())),
+        // Serde calls some wrong types bad syntax, an enum's: as a value they are told from it.
+        Err(error) => {
+            let whole = (body.len() <= MAX_TAKEN_APART).then(|| serde_json::from_slice::<Value>(body).ok());
+            match whole.flatten().map(|value| value.read::<T>()) {
+                Some(Err(bad)) => bad,
+                _ => return Err(no_json(body, error.inner())),
+            }
+        }
     };
     if body.len() > MAX_TAKEN_APART {
         return Err(Error::invalid_fields(vec![first.field()]));
@@ -280,7 +287,9 @@ pub(crate) fn words(text: &str) -> (&'static str, Cow<'static, str>) {
 fn kind(expected: &str) -> String {
     let unsigned = |most: u64| format!("must be a whole number from 0 to {most}");
     match expected {
-        "a string" | "str" | "string" | "a borrowed string" | "a character" => "must be a string".to_owned(),
+        "a string" | "str" | "string" | "a borrowed string" | "a character" | "string or map" => {
+            "must be a string".to_owned()
+        }
         "a boolean" | "bool" => "must be true or false".to_owned(),
         "a map" | "map" => "must be an object".to_owned(),
         "a sequence" | "sequence" => "must be a list".to_owned(),

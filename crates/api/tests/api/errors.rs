@@ -202,6 +202,8 @@ async fn every_bad_field_is_named() {
                 ("delay_seconds", "value"),
             ],
         ),
+        ("/api/users", json!({"email": "a@b.example", "user_type": 5}), vec![("user_type", "type")]),
+        ("/api/users", json!({"email": 5, "user_type": []}), vec![("email", "type"), ("user_type", "type")]),
         ("/api/workflows/execute", json!(["add"]), vec![("body", "type")]),
         ("/api/workflows/execute", json!(7), vec![("body", "type")]),
     ] {

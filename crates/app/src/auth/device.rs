@@ -186,11 +186,19 @@ impl Auth {
                 tx.commit().await?;
                 Ok(if too_soon { DevicePoll::SlowDown } else { DevicePoll::Pending })
             }
-            Decision::Approved { user, epoch, factor_at, authenticated_at, ends_at } => {
+            Decision::Approved { user, epoch, factor_at, authenticated_at, session, ends_at } => {
                 if !tx.consume_device_grant(grant.id, now).await? {
                     return Ok(DevicePoll::Unknown);
                 }
+                let is_there = match session {
+                    Some(id) => tx.find_session(id).await?.is_some_and(|session| session.is_live(now)),
+                    None => true,
+                };
                 tx.commit().await?;
+                if !is_there {
+                    // Signed out since the yes.
+                    return Ok(DevicePoll::Denied);
+                }
                 // No more than the session had that said yes: else it could outlive its own end.
                 let how = How { factor_at, authenticated_at, ends_at, ..How::default() };
                 self.begin_device_session(user, epoch, how, client).await

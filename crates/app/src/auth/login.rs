@@ -8,7 +8,7 @@ use super::{
 use crate::metrics;
 use bifrost_domain::{
     error::{Error, Kind, Result},
-    ids::SessionId,
+    ids::{OrganizationId, SessionId},
     rights::Rights,
     user::{Email, SessionState, User, UserType},
 };
@@ -112,13 +112,14 @@ impl Auth {
             _ => (None, None),
         };
         let fits = self.passwords.verify(password.clone(), hash.clone()).await?;
+        let home = user.as_ref().and_then(|user| user.organization_id);
         let Some(user) = user.filter(|_| fits) else {
-            self.note_refusal(username, "wrong_password", client).await?;
+            self.note_refusal(username, home, "wrong_password", client).await?;
             return Err(refused());
         };
         let rights = self.reader.find_rights(&user).await?;
         if !user.is_active || !user.is_registered || !rights.admit(&user) {
-            self.note_refusal(username, "not_active", client).await?;
+            self.note_refusal(username, home, "not_active", client).await?;
             // Told only to who knows the password.
             return Err(Error::unauthenticated("this account is not active; ask your administrator")
                 .with_code("account_inactive"));
@@ -227,8 +228,16 @@ impl Auth {
         self.tokens.pair(&session.state, jti, now)
     }
 
-    async fn note_refusal(&self, username: &str, reason: &str, client: &Client) -> Result<()> {
+    /// Notes a failed sign-in, for the administrators at `home` too; nobody has shown to be the person.
+    async fn note_refusal(
+        &self,
+        username: &str,
+        home: Option<OrganizationId>,
+        reason: &str,
+        client: &Client,
+    ) -> Result<()> {
         let mut entry = self.entry("session.begin", Outcome::Failure, None, client);
+        entry.organization_id = home;
         entry.actor_email = Some(username.to_lowercase());
         entry.detail = Some(serde_json::json!({ "reason": reason }));
         let tx = self.store.db().begin().await?;

@@ -136,6 +136,12 @@ impl Users {
     async fn lock<A: Action>(&self, tx: &Tx, permit: &Permit<A>, id: UserId) -> Result<Person> {
         let person = tx.lock_person(permit, id).await?.ok_or_else(not_found)?;
         let caller = permit.caller();
+        // Of two who suspend each other at once one comes second.
+        if caller.application_id.is_none() && !tx.is_active_user(caller.user_id).await? {
+            return Err(
+                Error::unauthenticated("your account is not active any more").with_code("account_inactive")
+            );
+        }
         if person.user.user_type == UserType::System {
             return Err(system_user());
         }

@@ -74,7 +74,7 @@ impl Users {
         if let Some(password) = &new.password {
             self.auth.check_password(password, email.as_ref(), name.as_deref(), &mut fields);
         }
-        if new.password.is_some() {
+        if new.password.is_some() || new.is_superuser {
             check_person(permit)?;
         }
         let (user_type, home) = kind_of(permit, &new)?;
@@ -146,10 +146,13 @@ impl Users {
         if !fields.is_empty() {
             return Err(Error::invalid_fields(fields));
         }
-        if patch.password.is_some() {
+        if patch.password.is_some() || patch.is_superuser.is_some() {
             check_person(permit)?;
         }
         let is_me = permit.user_id() == id;
+        if is_me && email.is_some() {
+            self.check_at_hand(permit).await?;
+        }
         if is_me && patch.is_active == Some(false) {
             return Err(myself("you cannot suspend yourself"));
         }
@@ -231,6 +234,20 @@ impl Users {
         Ok(())
     }
 
+    /// Whoever has found somebody's session, or his key, does not take the account by giving it an address of his own.
+    async fn check_at_hand(&self, permit: &Permit<WriteUsers>) -> Result<()> {
+        check_person(permit)?;
+        let is_at_hand = match permit.caller().session_id {
+            Some(session) => self.auth.began_just_now(session).await?,
+            None => false,
+        };
+        if is_at_hand {
+            return Ok(());
+        }
+        Err(Error::forbidden("to change this of yourself sign in again, and go on within 10 minutes")
+            .with_code("sign_in_again"))
+    }
+
     /// Makes somebody a member at home, unless he is; under [`Tx::lock_tree`]. Whose own rank is lower than a member's gives that.
     async fn settle(
         &self,
@@ -277,12 +294,12 @@ impl Users {
     }
 }
 
-/// Whoever sets credentials can sign in with them, and a session may more than an application.
+/// Whoever sets credentials can sign in with them: a session may more than a key, and is there still when the key is revoked.
 pub(super) fn check_person(permit: &Permit<WriteUsers>) -> Result<()> {
-    if permit.caller().application_id.is_none() {
+    if permit.caller().key_id.is_none() {
         return Ok(());
     }
-    let message = "an application sets no passwords and resets no second factors: an administrator does";
+    let message = "a key sets no passwords, resets no second factors and makes no platform admins: an administrator who is signed in does";
     Err(Error::forbidden(message).with_code("person_needed"))
 }
 

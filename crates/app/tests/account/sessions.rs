@@ -1,7 +1,7 @@
 //! The own sessions, seen and ended on two replicas.
 
 use crate::{World, permit, settings};
-use bifrost_app::auth::{AuthSettings, Client, SignIn};
+use bifrost_app::auth::{AuthSettings, Client, DevicePoll, SignIn};
 use bifrost_domain::{error::Kind, policy::Caller};
 use bifrost_test_support::{TestDatabase, on_both_databases};
 use chrono::Duration;
@@ -10,7 +10,8 @@ use secrecy::ExposeSecret;
 on_both_databases![
     own_sessions_are_seen_and_ended,
     all_own_sessions_end_at_once,
-    what_a_session_lets_in_ends_no_later_than_it
+    what_a_session_lets_in_ends_no_later_than_it,
+    an_approval_ends_with_the_session_that_gave_it
 ];
 
 async fn own_sessions_are_seen_and_ended(db: TestDatabase) {
@@ -83,4 +84,22 @@ async fn what_a_session_lets_in_ends_no_later_than_it(db: TestDatabase) {
         assert!(!world.holds(pair).await);
         assert!(world.auth.refresh(pair.refresh_token.expose_secret(), &client).await.is_err());
     }
+}
+
+async fn an_approval_ends_with_the_session_that_gave_it(db: TestDatabase) {
+    let world = World::new(&db, settings()).await;
+    let client = Client::default();
+    let (first, second) = (world.session().await, world.session().await);
+    let state = world.state(&first).await.expect("signed in");
+    let asked = world.auth.request_device(None, &client).await.expect("asked");
+    world
+        .auth
+        .decide_device(&permit(&state), &state.user, &asked.user_code, true, &client)
+        .await
+        .expect("approved");
+    let caller = Caller::of_session(&state, None).expect("a caller");
+    let other = world.state(&second).await.expect("signed in");
+    world.auth.end_session(&permit(&other), &caller, state.session_id, &client).await.expect("ended");
+    let answer = world.auth.poll_device(asked.device_code.expose_secret(), &client).await;
+    assert!(matches!(answer, Ok(DevicePoll::Denied)), "{answer:?}");
 }

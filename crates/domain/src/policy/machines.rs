@@ -22,7 +22,8 @@ pub struct Acting {
 }
 
 impl Acting {
-    /// A person who shows a key of his own: he has his rights, in the one organization that the key is for.
+    /// A person who shows a key of his own: he has his rights, in the one organization that the key is for. A platform admin's key for an
+    /// organization is an owner's there, and nothing of the platform's: it reaches no other one, and opens none.
     ///
     /// # Errors
     /// As [`Caller::of_user`].
@@ -35,10 +36,21 @@ impl Acting {
         // What he holds elsewhere is not the key's.
         let mut own = Rights::clone(rights);
         own.held.retain(|id, _| Some(*id) == place);
+        let mut user = user.clone();
+        if let Some(place) = place.filter(|_| user.is_superuser) {
+            user.is_superuser = false;
+            let stranger = Held {
+                role: MembershipRole::Owner,
+                is_active: true,
+                requires_factor: false,
+                granted: Granted::default(),
+            };
+            own.held.entry(place).or_insert(stranger).role = MembershipRole::Owner;
+        }
         let own = Arc::new(own);
-        let mut caller = Caller::of_user(user, &own, place, None)?;
+        let mut caller = Caller::of_user(&user, &own, place, None)?;
         caller.key_id = Some(key);
-        Ok(Self { caller, user: user.clone(), rights: own })
+        Ok(Self { caller, user, rights: own })
     }
 
     /// An API client: it acts as the system user under its own name, in its organization, and has its scopes and nothing else.
@@ -259,6 +271,10 @@ mod tests {
         let boss = user(UserType::Platform, None);
         let acting = Acting::with_own_key(&boss, &Arc::default(), Some(home), key()).expect("an admin");
         assert_eq!(everywhere(&acting.caller), only(home));
+        let caller = &acting.caller;
+        assert!(!caller.is_platform_admin && !acting.user.is_superuser);
+        assert!(may::<WriteUsers>(caller) && !may::<RunCode>(caller) && !may::<WriteOrganizations>(caller));
+        assert_eq!(authorize::<WriteUsers>(caller).expect("an owner may").reach(), only(home));
         let himself = Caller::of_user(&boss, &Arc::default(), Some(home), None).expect("an admin");
         assert_eq!(everywhere(&himself), Reach::All);
     }

@@ -223,8 +223,7 @@ impl<A: Action> Permit<A> {
     #[must_use]
     pub fn everywhere(&self) -> Reach {
         if self.caller.is_platform_admin {
-            // A key is for one place, also an administrator's.
-            return if self.caller.key_id.is_some() { self.reach() } else { Reach::All };
+            return Reach::All;
         }
         let may = |held: &Held| {
             held.is_active && (is_admin(Some(held.role)) || held.granted.permissions.contains(A::PERMISSION))
@@ -289,9 +288,13 @@ pub fn may_grant(caller: &Caller, permission: &str) -> bool {
     actions::is_grantable(permission) && caller.has(permission)
 }
 
-/// Whether `caller` may make somebody's rank `role` in `organization`, or take it: never above the own one.
+/// Whether `caller` may make somebody's rank `role` in `organization`, or take it: never above the own one, and by a key no administrator's,
+/// who would be there still when the key is revoked.
 #[must_use]
 pub fn may_name(caller: &Caller, organization: OrganizationId, role: MembershipRole) -> bool {
+    if caller.key_id.is_some() && role.reaches(MembershipRole::Admin) {
+        return false;
+    }
     caller.is_platform_admin
         || caller.rights.held.get(&organization).is_some_and(|held| held.role.reaches(role))
 }

@@ -123,29 +123,39 @@ class Supervisor:
         return max(0, int((min(times) - time.monotonic()) * 1000) + 1) if times else None
 
     def watch(self) -> None:
-        """Looks at the runs when it is time to, and before when many processes have begun that only a look can bound."""
+        """Looks at the runs when it is time to, and at once when many processes have begun that only a look can bound."""
         now = time.monotonic()
+        if self.shared and now >= self.next_glance:
+            if self.crowd.has_grown():
+                self.end_crowds()
+            self.next_glance = time.monotonic() + watch.GLANCE_PERIOD
         if self.children and now >= self.next_look:
             self.look()
-        elif self.shared and now >= self.next_glance:
-            if self.crowd.has_grown():
-                self.look()
-            self.next_glance = time.monotonic() + watch.GLANCE_PERIOD
+
+    def end_crowds(self) -> bool:
+        """Ends the runs that have more processes than they may, and tells whether there was one."""
+        found = False
+        for pid in list(self.shared):
+            members = watch.family(pid, int(self.limits[pid].get("processes") or watch.MOST))
+            if watch.are_too_many(members, self.limits[pid]):
+                self.end(pid, "processes", members)
+                found = True
+        return found
 
     def look(self) -> None:
         """Ends the runs that use more than they may, all their processes together."""
         begun = time.monotonic()
-        families = {pid: watch.family(pid, int(limits.get("processes") or watch.MOST)) for pid, limits in self.limits.items()}
         # What grows first: whatever else is done takes the longer, the more of them there are.
-        many = [pid for pid in self.shared if watch.are_too_many(families[pid], self.limits[pid])]
-        for pid in many:
-            self.end(pid, "processes", families.pop(pid))
-        for pid, members in families.items():
-            if watch.uses_too_much(members, self.limits[pid]):
+        ended = self.end_crowds()
+        for pid, limits in list(self.limits.items()):
+            members = watch.family(pid, int(limits.get("processes") or watch.MOST))
+            if watch.uses_too_much(members, limits):
                 self.end(pid, "memory", members)
+            if self.shared and self.crowd.has_grown():
+                ended = self.end_crowds() or ended
         if self.has_no_namespaces():
             self.thin_out()
-        if self.shared and not many and begun >= self.next_count:
+        if self.shared and not ended and begun >= self.next_count:
             self.count_user()
         # A machine in trouble is slow to look at: the lease and the worker go first.
         now = time.monotonic()

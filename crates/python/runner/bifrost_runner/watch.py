@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import Any
 
 PERIOD = 0.5
@@ -17,6 +18,8 @@ GLANCE_PERIOD = 0.05
 MANY = 32
 # How often it is counted what the worker's user has in all.
 COUNT_PERIOD = 5.0
+# How long the shares of one family are read.
+SHARES_SECONDS = 1.0
 # Processes and threads of one family that are looked at.
 MOST = 4096
 # A process at its own limit gets a MemoryError, which says more than being ended: only what is clearly past it is ended here.
@@ -114,7 +117,20 @@ def uses_more(pids: list[int], most: int) -> bool:
     if sum(map(_held, pids)) <= most:
         return False
     # What forked processes still share with each other was counted for each of them.
-    return len(pids) == 1 or sum(map(_share, pids)) > most
+    return len(pids) == 1 or _shares_more(pids, most)
+
+
+def _shares_more(pids: list[int], most: int) -> bool:
+    """Not longer than a second: each share takes milliseconds, and more while the process forks. What was not read is read next time."""
+    end = time.monotonic() + SHARES_SECONDS
+    total = 0
+    for pid in pids:
+        total += _share(pid)
+        if total > most:
+            return True
+        if time.monotonic() >= end:
+            break
+    return False
 
 
 def _held(pid: int) -> int:

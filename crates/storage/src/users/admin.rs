@@ -11,7 +11,9 @@ use bifrost_domain::{
     user::{User, UserType},
 };
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, QueryResult, Statement, Value as Bind};
+use sea_orm::{
+    ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryResult, Statement, Value as Bind,
+};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
@@ -228,6 +230,15 @@ impl Tx {
         // As strong as a change of the address needs: a lock that is made stronger later may wait for one who waits for it.
         let lock = if is_postgres { " FOR UPDATE OF u" } else { "" };
         self.person(reach_of(permit), id, lock).await
+    }
+
+    /// Whether somebody is active as this transaction sees it.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn is_active_user(&self, id: UserId) -> Result<bool, Error> {
+        let user = users::Entity::find_by_id(id.as_uuid()).one(&self.inner).await?;
+        Ok(user.is_some_and(|user| user.is_active))
     }
 
     /// Somebody of any of the organizations in which the caller may do `A`: whom he may bring from one to another.

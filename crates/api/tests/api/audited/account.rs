@@ -27,7 +27,11 @@ pub(super) async fn sign_ins(walk: &mut Walk, scene: &Scene) {
     for typed in ["Ann@ACME.example", "nobody@acme.example"] {
         let form = [("username", typed), ("password", "not the password of ann")];
         assert_eq!(walk.ask_any(Ask::to("POST /auth/login").form(&form)).await.status, 401);
-        let expected = line("session.begin", &typed.to_lowercase(), "").failed();
+        let mut expected = line("session.begin", &typed.to_lowercase(), "").failed();
+        if typed.starts_with("Ann") {
+            // For the administrators there to see.
+            expected = expected.of(&scene.acme);
+        }
         walk.left([expected.detail(json!({"reason": "wrong_password"}))]).await;
     }
     let (bearer, refresh) = walk.sign_in(ANN, ANNS_PASSWORD).await;

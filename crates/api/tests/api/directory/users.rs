@@ -461,3 +461,29 @@ async fn who_is_deleted_is_removed_for_good_after_the_grace_period() {
     let again = json!({"email": "ann@acme.example", "organization_id": house.acme});
     assert_eq!(house.server.post("/api/users", &admin, again).await.status, StatusCode::CREATED);
 }
+
+#[tokio::test]
+async fn ones_own_address_is_changed_just_after_a_sign_in() {
+    let house = House::new().await;
+    let boss = house.person("boss@acme.example", &house.acme, "owner").await;
+    let path = format!("/api/users/{}", boss.id);
+    let moved = house.patch(&boss.token, &path, json!({"email": "head@acme.example"})).await;
+    assert_eq!(moved.json()["email"], "head@acme.example", "{}", moved.text);
+    house.server.clock.advance(chrono::Duration::minutes(10));
+    let late = house.patch(&boss.token, &path, json!({"email": "found@evil.example"})).await;
+    assert_eq!(late.problem(), problem(403, "sign_in_again"));
+    let named = house.patch(&boss.token, &path, json!({"name": "Boss"})).await;
+    assert_eq!(named.status, StatusCode::OK, "{}", named.text);
+}
+
+#[tokio::test]
+async fn of_two_who_suspend_each_other_one_stays() {
+    let house = House::new().await;
+    let ann = house.person("ann@acme.example", &house.acme, "owner").await;
+    let bob = house.person("bob@acme.example", &house.acme, "owner").await;
+    let suspend = async |by: &str, whom: &str| {
+        house.patch(by, &format!("/api/users/{whom}"), json!({"is_active": false})).await.status.as_u16()
+    };
+    let both = tokio::join!(suspend(&ann.token, &bob.id), suspend(&bob.token, &ann.id));
+    assert!(matches!(both, (200, 401) | (401, 200)), "{both:?}");
+}

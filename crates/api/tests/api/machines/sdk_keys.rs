@@ -66,11 +66,11 @@ async fn a_key_is_its_person_but_not_the_account() {
     server.until_audited("sdk_key.create", 1).await;
     server.until_audited("sdk_key.revoke", 1).await;
 
-    // A platform admin's key acts where it was made.
+    // A platform admin's key acts where it was made, as an owner and not as a platform admin.
     let headers = [("authorization", &*format!("Bearer {admin}")), ("x-organization-id", home.as_str())];
     let narrow = server.ask(Method::POST, "/api/sdk/keys", &headers, None).await.json();
     let me = server.get("/auth/me", &text(&narrow, "key")).await.json();
-    assert_eq!((&me["is_superuser"], &me["current_organization_id"]), (&json!(true), &json!(home)));
+    assert_eq!((&me["is_superuser"], &me["current_organization_id"]), (&json!(false), &json!(home)));
 }
 
 /// What a person holds elsewhere is not the key's, and neither is it an administrator's.
@@ -191,4 +191,80 @@ async fn a_workflow_key_through_its_life() {
     assert_eq!(ask(&server, &stranger, Method::DELETE, &path, None).await.problem().0, 404);
     assert_eq!(ask(&server, &owner, Method::DELETE, &path, None).await.status, StatusCode::NO_CONTENT);
     server.until_audited("workflow_key.revoke", 1).await;
+}
+
+/// Whatever is done with it ends with it: no tenant but its own is reached, and nobody made who could come back.
+#[tokio::test]
+async fn a_platform_admins_key_is_an_owners_and_leaves_nobody_behind() {
+    let server = Server::start().await;
+    let (admin, _) = server.admin().await;
+    let (home, other) =
+        (server.organization(&admin, "Home").await, server.organization(&admin, "Other").await);
+    let me = async |token: &str| text(&server.get("/auth/me", token).await.json(), "id");
+    let ann = me(&server.person("ann@home.example", &home).await).await;
+    let bob = me(&server.person("bob@other.example", &other).await).await;
+    let boss = me(&admin).await;
+    let headers = [("authorization", &*format!("Bearer {admin}")), ("x-organization-id", home.as_str())];
+    let key = text(&server.ask(Method::POST, "/api/sdk/keys", &headers, None).await.json(), "key");
+    let by_key = async |method: Method, path: &str, body: Value| {
+        let reply = ask(&server, &key, method, path, Some(body)).await;
+        (reply.status.as_u16(), reply.problem().1)
+    };
+    let long = "another long password";
+    for (method, path, body, status, code) in [
+        (Method::PATCH, format!("/api/users/{bob}"), json!({"name": "Taken"}), 404, "not_found"),
+        (Method::DELETE, format!("/api/users/{bob}/mfa"), json!({}), 404, "not_found"),
+        (Method::DELETE, format!("/api/users/{bob}"), json!({}), 404, "not_found"),
+        (Method::DELETE, format!("/api/users/{boss}/mfa"), json!({}), 404, "not_found"),
+        (Method::POST, "/auth/admin/revoke-user".into(), json!({"user_id": bob}), 404, "not_found"),
+        (
+            Method::POST,
+            "/api/users".into(),
+            json!({"email": "x@other.example", "organization_id": other}),
+            404,
+            "not_found",
+        ),
+        (
+            Method::POST,
+            "/api/users".into(),
+            json!({"email": "x@y.example", "user_type": "PLATFORM", "is_superuser": true}),
+            403,
+            "person_needed",
+        ),
+        (
+            Method::POST,
+            "/api/users".into(),
+            json!({"email": "x@home.example", "password": long}),
+            403,
+            "person_needed",
+        ),
+        (Method::PATCH, format!("/api/users/{ann}"), json!({"password": long}), 403, "person_needed"),
+        (
+            Method::PATCH,
+            format!("/api/organizations/{other}"),
+            json!({"name": "x"}),
+            403,
+            "permission_missing",
+        ),
+        (Method::POST, "/api/organizations".into(), json!({"name": "x"}), 403, "permission_missing"),
+        (Method::POST, "/api/roles".into(), json!({"name": "x", "organization_id": other}), 404, "not_found"),
+        (
+            Method::PUT,
+            format!("/api/organizations/{home}/members/{ann}"),
+            json!({"role": "admin"}),
+            403,
+            "rank_too_high",
+        ),
+    ] {
+        assert_eq!(by_key(method.clone(), &path, body).await, (status, code.to_owned()), "{method} {path}");
+    }
+    let path = format!("/api/users/{ann}");
+    let named = ask(&server, &key, Method::PATCH, &path, Some(json!({"name": "Ann"}))).await;
+    assert_eq!(named.status, StatusCode::OK, "at home it is an owner's");
+    // Its own person's account is not the key's either.
+    let owner = server.ranked("owner@home.example", &home, MembershipRole::Owner).await;
+    let own = text(&server.post("/api/sdk/keys", &owner, json!({})).await.json(), "key");
+    let path = format!("/api/users/{}", me(&owner).await);
+    let moved = ask(&server, &own, Method::PATCH, &path, Some(json!({"email": "mine@home.example"}))).await;
+    assert_eq!(moved.problem(), (403, "person_needed".to_owned()));
 }

@@ -1,7 +1,7 @@
 //! A session whose person has just shown that it is he: asked for before the account gets another way in, or a lock of its own.
 
 use super::{Mfa, Proof, already};
-use crate::auth::{Client, tokens::invalid};
+use crate::auth::{Auth, Client, tokens::invalid};
 use bifrost_domain::{
     error::{Error, Result},
     ids::SessionId,
@@ -83,7 +83,7 @@ impl Mfa {
             Some(password) => {
                 self.auth.prove_password(permit.caller(), password, "password", client).await?;
             }
-            None if self.is_young(session).await? => {}
+            None if self.auth.began_just_now(session.session_id).await? => {}
             None => self.check_young(session).await?,
         }
         Ok(FreshSession(session.session_id))
@@ -119,7 +119,7 @@ impl Mfa {
             (false, true) => return Err(Error::invalid("code", "required", "is required")),
             (false, false) => {}
         }
-        if self.is_young(session).await? {
+        if self.auth.began_just_now(session.session_id).await? {
             return Ok(());
         }
         Err(Error::forbidden(format!(
@@ -128,10 +128,12 @@ impl Mfa {
         ))
         .with_code("sign_in_again"))
     }
+}
 
+impl Auth {
     /// Whether a person began the session just now: what a program was given, or a token was exchanged for, began with nobody there.
-    async fn is_young(&self, session: &SessionState) -> Result<bool> {
-        let session = self.auth.reader.find_session(session.session_id).await?.ok_or_else(invalid)?;
-        Ok(session.authenticated_at.is_some_and(|at| at > self.auth.clock.now() - YOUNG))
+    pub(crate) async fn began_just_now(&self, session: SessionId) -> Result<bool> {
+        let session = self.reader.find_session(session).await?.ok_or_else(invalid)?;
+        Ok(session.authenticated_at.is_some_and(|at| at > self.clock.now() - YOUNG))
     }
 }

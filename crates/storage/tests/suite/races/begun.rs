@@ -117,6 +117,7 @@ async fn one_of_two_decides_about_the_program(db: TestDatabase) {
                     epoch: ann.epoch,
                     factor_at: None,
                     authenticated_at: None,
+                    session: None,
                     ends_at: None,
                 },
             ),
