@@ -36,6 +36,7 @@ class Supervisor:
         self.pids: dict[int, int] = {}  # id to pid
         self.limits: dict[int, dict[str, Any]] = {}  # by pid
         self.shared: set[int] = set()  # pids of children that share their user with the worker
+        self.sizes: dict[int, int] = {}  # pid to the processes of its run when they were last looked at
         self.over: dict[int, str] = {}  # pid to the limit for which it was ended
         self.next_look = 0.0
         self.next_glance = 0.0
@@ -149,7 +150,10 @@ class Supervisor:
         ended = self.end_crowds()
         for pid, limits in list(self.limits.items()):
             members = watch.family(pid, int(limits.get("processes") or watch.MOST))
-            if watch.uses_too_much(members, limits):
+            # To read what processes share waits for those that fork just now. A family that grows is ended for that, or grows no more.
+            size, before = len(members), self.sizes.get(pid, len(members))
+            self.sizes[pid] = size
+            if size <= before and watch.uses_too_much(members, limits, self.crowd):
                 self.end(pid, "memory", members)
             if self.shared and self.crowd.has_grown():
                 ended = self.end_crowds() or ended
@@ -314,6 +318,7 @@ class Supervisor:
             return  # an orphan that was swept
         del self.pids[number], self.limits[pid]
         self.shared.discard(pid)
+        self.sizes.pop(pid, None)
         if self.has_no_namespaces():
             self.kill_session(pid)
             self.sweep()

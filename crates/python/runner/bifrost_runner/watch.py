@@ -57,10 +57,10 @@ def are_too_many(members: list[tuple[int, int]], limits: dict[str, Any]) -> bool
     return most is not None and sum(threads for _, threads in members) > int(most)
 
 
-def uses_too_much(members: list[tuple[int, int]], limits: dict[str, Any]) -> bool:
+def uses_too_much(members: list[tuple[int, int]], limits: dict[str, Any], crowd: Crowd) -> bool:
     """Whether a run with this family has more memory than it may."""
     most = limits.get("memory_bytes")
-    return most is not None and uses_more([one for one, _ in members], int(most) + _SLACK)
+    return most is not None and uses_more([one for one, _ in members], int(most) + _SLACK, crowd)
 
 
 def end(members: list[tuple[int, int]]) -> None:
@@ -92,12 +92,16 @@ class Crowd:
 
     def has_grown(self) -> bool:
         """Whether many have begun since it was asked, and true, for the last time."""
+        if not self.grows():
+            return False
+        self.fewest = self.count()
+        return True
+
+    def grows(self) -> bool:
+        """Whether many have begun since :meth:`has_grown` said so."""
         count = self.count()
         self.fewest = min(self.fewest, count)
-        if count < self.fewest + MANY:
-            return False
-        self.fewest = count
-        return True
+        return count >= self.fewest + MANY
 
 
 def threads_of(user: int) -> int:
@@ -112,23 +116,23 @@ def threads_of(user: int) -> int:
     return count
 
 
-def uses_more(pids: list[int], most: int) -> bool:
+def uses_more(pids: list[int], most: int, crowd: Crowd) -> bool:
     """Whether these processes hold more memory of their own than ``most``."""
     if sum(map(_held, pids)) <= most:
         return False
     # What forked processes still share with each other was counted for each of them.
-    return len(pids) == 1 or _shares_more(pids, most)
+    return len(pids) == 1 or _shares_more(pids, most, crowd)
 
 
-def _shares_more(pids: list[int], most: int) -> bool:
-    """Not longer than a second: each share takes milliseconds, and more while the process forks. What was not read is read next time."""
+def _shares_more(pids: list[int], most: int, crowd: Crowd) -> bool:
+    """Stops when many processes begin meanwhile, and after a second: what was not read is read next time."""
     end = time.monotonic() + SHARES_SECONDS
     total = 0
     for pid in pids:
         total += _share(pid)
         if total > most:
             return True
-        if time.monotonic() >= end:
+        if crowd.grows() or time.monotonic() >= end:
             break
     return False
 
