@@ -25,6 +25,22 @@ fn complaint(said: &str) -> &str {
 }
 
 #[tokio::test]
+async fn the_programs_of_the_stack_take_no_arguments() {
+    for program in [env!("CARGO_BIN_EXE_bifrost-api"), env!("CARGO_BIN_EXE_bifrost-jobs")] {
+        for (argument, code, said) in [
+            ("--port=9000", 2, "bifrost: `--port=9000` is not known: settings come from the environment"),
+            ("--version", 0, "bifrost 0."),
+            ("--help", 0, "settings come from the environment"),
+        ] {
+            let ended = tokio::process::Command::new(program).arg(argument).output().await.expect("ended");
+            let text = String::from_utf8_lossy(if code == 0 { &ended.stdout } else { &ended.stderr });
+            assert_eq!(ended.status.code(), Some(code), "{program} {argument}");
+            assert!(text.contains(said), "{program} {argument}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_taken_port_is_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -7,7 +7,7 @@ use bifrost_domain::{
     execution::{Claimed, LogBatch, LogLevel, LogLine, Status},
     ids::{ExecutionId, WorkerId},
 };
-use bifrost_test_support::{World, in_both_worlds};
+use bifrost_test_support::{World, in_both_worlds, lines, world::Mode};
 use chrono::Duration;
 use serde_json::json;
 use std::sync::Arc;
@@ -123,4 +123,22 @@ async fn a_run_whose_claim_was_not_heard_of_begins_all_the_same(world: Arc<World
     let run = world.ended(id).await;
     assert_eq!((run.status, run.attempt), (Status::Success, 2));
     assert!(world.messages(id, LogLevel::Error).await.is_empty());
+}
+
+/// Whatever the look-ups beside it wait for: a table that somebody locks for longer than a lease costs no run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_waits_for_nothing_else() {
+    let world = World::open(Mode::Stack, crate::workspace::FILES).await;
+    world
+        .run(async |world| {
+            world.start_worker(|settings| settings.lease = std::time::Duration::from_secs(4)).await;
+            let id = world.submit("sleeps", json!({"seconds": 8.0})).await;
+            world.until("it runs", async || !world.lines(id).await.is_empty()).await;
+            let locked =
+                "DO $$ BEGIN LOCK TABLE executions IN ACCESS EXCLUSIVE MODE; PERFORM pg_sleep(5); END $$";
+            lines(world.store.db(), locked).await;
+            let run = world.ended(id).await;
+            assert_eq!((run.status, run.attempt), (Status::Success, 1), "{run:?}");
+        })
+        .await;
 }
