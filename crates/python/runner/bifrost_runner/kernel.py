@@ -70,10 +70,11 @@ def prefer_to_kill() -> None:
         set_dumpable(dumpable == 1)
 
 
-def go_first() -> None:
-    """This process waits for no processor while others want it, where that is allowed; what it forks is scheduled as usual."""
+def go_first(first: bool) -> None:
+    """While ``first`` this process waits for no processor that others want, where that is allowed; what it forks is scheduled as usual."""
+    policy, priority = (os.SCHED_RR | os.SCHED_RESET_ON_FORK, 1) if first else (os.SCHED_OTHER, 0)
     try:
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
     except OSError:
         pass  # needs CAP_SYS_NICE
 

@@ -41,6 +41,7 @@ class Supervisor:
         self.next_look = 0.0
         self.next_glance = 0.0
         self.crowd = watch.Crowd()
+        self.is_first = False
         self.next_count = 0.0
         self.user_has = watch.threads_of(os.geteuid())
         self.unswept = False  # orphans were left when the time for a sweep was over
@@ -65,7 +66,6 @@ class Supervisor:
         signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self.own_pid = os.pidfd_open(os.getpid())
-        kernel.go_first()
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -127,7 +127,12 @@ class Supervisor:
         """Looks at the runs when it is time to, and at once when many processes have begun that only a look can bound."""
         now = time.monotonic()
         if self.shared and now >= self.next_glance:
-            if self.crowd.has_grown():
+            grown = self.crowd.has_grown()
+            if grown != self.is_first:
+                # Not always: what it does for every run would then hold up the runs that there are.
+                kernel.go_first(grown)
+                self.is_first = grown
+            if grown:
                 self.end_crowds()
             self.next_glance = time.monotonic() + watch.GLANCE_PERIOD
         if self.children and now >= self.next_look:
