@@ -28,19 +28,19 @@ pub fn main_without_arguments(mode: Mode) -> ExitCode {
 fn answer_arguments() -> Option<ExitCode> {
     let argument = std::env::args_os().nth(1)?;
     let version = env!("CARGO_PKG_VERSION");
-    match argument.to_str() {
-        Some("--version" | "-V") => println!("bifrost {version}"),
-        Some("--help" | "-h") => {
-            println!(
-                "bifrost {version}: settings come from the environment (.env.example); there are no arguments"
-            );
-        }
+    let answer = match argument.to_str() {
+        Some("--version" | "-V") => format!("bifrost {version}"),
+        Some("--help" | "-h") => format!(
+            "bifrost {version}: settings come from the environment (.env.example); there are no arguments"
+        ),
         _ => {
             let shown = argument.to_string_lossy();
             complain(&format!("`{shown}` is not known: settings come from the environment (.env.example)"));
             return Some(ExitCode::from(2));
         }
-    }
+    };
+    // Nobody may read it.
+    let _ = writeln!(std::io::stdout().lock(), "{answer}");
     Some(ExitCode::SUCCESS)
 }
 
