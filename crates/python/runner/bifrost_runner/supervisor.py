@@ -119,14 +119,14 @@ class Supervisor:
         times = [] if self.lease_end is None else [self.lease_end]
         if self.children:
             times.append(self.next_look)
-        if self.shared:
+        if self.shared or self.is_first:
             times.append(self.next_glance)
         return max(0, int((min(times) - time.monotonic()) * 1000) + 1) if times else None
 
     def watch(self) -> None:
         """Looks at the runs when it is time to, and at once when many processes have begun that only a look can bound."""
         now = time.monotonic()
-        if self.shared and now >= self.next_glance:
+        if (self.shared or self.is_first) and now >= self.next_glance:
             grown = self.crowd.has_grown()
             if grown != self.is_first:
                 # Not always: what it does for every run would then hold up the runs that there are.
