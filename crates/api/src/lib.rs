@@ -85,16 +85,16 @@ pub fn router(state: ApiState) -> Router {
         .layer(Extension(state.clone()))
         .layer(from_fn_with_state(state.clone(), layers::request::handle))
         .layer(from_fn_with_state(Arc::<metrics::Requests>::default(), layers::measure::requests))
-        .layer(from_fn_with_state(state.clone(), layers::headers::security))
         .layer(CompressionLayer::new())
         .layer(from_fn(layers::headers::weaken_compressed))
         .layer(from_fn(layers::unread::bodies));
-    // Outermost, so that a browser's question before the request needs no token and reads refusals too.
-    match layers::headers::cors(&state.settings) {
+    // Around all of these, so that a browser's question before the request needs no token and reads refusals too.
+    let router = match layers::headers::cors(&state.settings) {
         Some(cors) => router.layer(cors),
         None => router,
-    }
-    .with_state(state)
+    };
+    // And this around everything: the answer to that question has these headers as well.
+    router.layer(from_fn_with_state(state.clone(), layers::headers::security)).with_state(state)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands it over so")]

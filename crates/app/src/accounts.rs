@@ -69,11 +69,12 @@ impl Accounts {
         if let Some(field) = name.and_then(|name| check_name(name).err()) {
             return Err(Error::invalid_fields(vec![field]));
         }
-        // As it is kept: what the session knows may be a second old.
-        let (user, _) = self.get(permit).await?;
-        let Some(changed) = changes([("name", json!(user.name), json!(name))]) else { return Ok(()) };
         let caller = permit.caller();
         let tx = self.store.db().begin().await?;
+        tx.lock_user(caller.user_id).await?;
+        // As it is kept: what the session knows may be a second old.
+        let user = tx.find_user(caller.user_id).await?.ok_or_else(|| Error::not_found("user"))?;
+        let Some(changed) = changes([("name", json!(user.name), json!(name))]) else { return Ok(()) };
         if !tx.update_own_name(user.id, name, self.clock.now()).await? {
             return Err(Error::not_found("user"));
         }

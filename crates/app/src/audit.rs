@@ -12,10 +12,13 @@ use bifrost_domain::{
 };
 use bifrost_storage::audit::{Entry, Outcome};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use std::fmt::{self, Display};
 
 /// Stands for a secret.
 pub const MASK: &str = "[SECRET]";
+/// Bytes of JSON of the longest value that a line shows.
+const LONGEST_VALUE: usize = 2_048;
 
 /// Begins lines of the audit log.
 #[derive(Clone)]
@@ -96,9 +99,23 @@ pub fn changes<'a>(fields: impl IntoIterator<Item = (&'a str, Value, Value)>) ->
     let differing: Map<String, Value> = fields
         .into_iter()
         .filter(|(_, old, new)| old != new)
-        .map(|(name, old, new)| (name.to_owned(), json!({"old": old, "new": new})))
+        .map(|(name, old, new)| (name.to_owned(), json!({"old": shown(old), "new": shown(new)})))
         .collect();
     (!differing.is_empty()).then_some(Value::Object(differing))
+}
+
+/// A value as a line shows it: of a long one its size and SHA-256, by which two can be told apart and one be recognised. A page has up to
+/// a thousand lines.
+fn shown(value: Value) -> Value {
+    if matches!(value, Value::Null | Value::Bool(_) | Value::Number(_)) {
+        return value;
+    }
+    let text = value.to_string();
+    if text.len() <= LONGEST_VALUE {
+        return value;
+    }
+    let hash: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({"bytes": text.len(), "sha256": hash})
 }
 
 /// The fields of what was made: none was anything before.
@@ -137,6 +154,22 @@ mod tests {
         let fields = || [("name", json!("a")), ("domain", json!(null))];
         assert_eq!(made(fields()), Some(json!({"name": {"old": null, "new": "a"}})));
         assert_eq!(gone(fields()), Some(json!({"name": {"old": "a", "new": null}})));
+    }
+
+    #[test]
+    fn of_a_long_value_the_size_and_a_hash_are_shown() {
+        let (short, long) = ("a".repeat(LONGEST_VALUE - 2), "a".repeat(LONGEST_VALUE - 1));
+        let found = changes([("name", json!(short), json!(long))]).expect("changed");
+        assert_eq!(found["name"]["old"], json!(short));
+        assert_eq!(found["name"]["new"]["bytes"], json!(LONGEST_VALUE + 1));
+        let hash = |field: &str, other: &str| {
+            let one = changes([("list", json!([field.repeat(3_000)]), json!([other.repeat(3_000)]))])
+                .expect("changed");
+            (one["list"]["old"]["sha256"].clone(), one["list"]["new"]["sha256"].clone())
+        };
+        let (a, b) = hash("a", "b");
+        assert_ne!(a, b);
+        assert_eq!(hash("b", "a"), (b, a));
     }
 
     #[test]

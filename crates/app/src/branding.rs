@@ -4,6 +4,7 @@ use crate::{
     audit::{About, Scribe, changes},
     auth::Client,
     images::{Fit, Images},
+    still,
 };
 use bifrost_domain::{
     branding::{Branding, BrandingPatch, LogoKind},
@@ -67,7 +68,8 @@ impl PlatformBranding {
     ) -> Result<Branding> {
         let patch = checked(patch)?;
         let tx = self.store.db().begin().await?;
-        let old = tx.find_branding().await?;
+        still::check(&tx, permit, self.clock.now()).await?;
+        let old = tx.lock_branding(permit).await?;
         tx.update_branding(permit, &patch, self.clock.now()).await?;
         let new = tx.find_branding().await?;
         let mut entry = self.scribe.line("branding.update", permit.caller(), client).about("platform", None);
@@ -101,6 +103,7 @@ impl PlatformBranding {
     ) -> Result<Branding> {
         let picture = self.images.picture(file, fit(kind), self.clock.now()).await?;
         let tx = self.store.db().begin().await?;
+        still::check(&tx, permit, self.clock.now()).await?;
         tx.put_logo(permit, kind, &picture).await?;
         let mut entry = self.scribe.line("branding.logo", permit.caller(), client).about(kind, None);
         entry.detail = Some(json!({"bytes": picture.content.len()}));
@@ -121,6 +124,7 @@ impl PlatformBranding {
         client: &Client,
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
+        still::check(&tx, permit, self.clock.now()).await?;
         if !tx.delete_logo(permit, kind).await? {
             return Err(Error::not_found("logo"));
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, metadata::Orientation};
 use sha2::{Digest, Sha256};
-use std::{io::Cursor, sync::Arc, time::Duration};
+use std::{borrow::Cow, io::Cursor, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// The largest file.
@@ -83,6 +83,8 @@ fn remake(file: &[u8], fit: Fit) -> Result<Vec<u8>> {
     let format =
         format.filter(|format| matches!(format, ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP));
     let format = format.ok_or_else(|| refuse("format", "must be a PNG, JPEG or WebP picture"))?;
+    let bare = if format == ImageFormat::Png { without_extras(file) } else { Cow::Borrowed(file) };
+    let file = bare.as_ref();
     let (width, height) =
         ImageReader::with_format(Cursor::new(file), format).into_dimensions().map_err(damaged)?;
     if width > MAX_SIDE || height > MAX_SIDE || width == 0 || height == 0 {
@@ -110,6 +112,28 @@ fn remake(file: &[u8], fit: Fit) -> Result<Vec<u8>> {
         .write_to(&mut Cursor::new(&mut content), ImageFormat::Png)
         .map_err(Error::internal)?;
     Ok(content)
+}
+
+/// A PNG with nothing but what its pixels need (critical chunks, transparency, and how it is turned; PNG 3rd edition, 5.6). Colour profiles and texts are
+/// compressed: a small file could unpack to gigabytes, and none of it is in the picture that is made. What is no chunk stays, to be
+/// refused by who decodes it.
+fn without_extras(file: &[u8]) -> Cow<'_, [u8]> {
+    const SIGNATURE: usize = 8;
+    /// Length, type and checksum.
+    const FRAME: usize = 12;
+    let Some((signature, mut rest)) = file.split_at_checked(SIGNATURE) else { return Cow::Borrowed(file) };
+    let mut bare = signature.to_vec();
+    while let Some((length, name)) = rest.first_chunk::<8>().map(|head| head.split_at(4)) {
+        let length = length.iter().fold(0, |sum, byte| (sum << 8) | usize::from(*byte));
+        let needed = name[0].is_ascii_uppercase() || matches!(name, b"tRNS" | b"eXIf");
+        let Some((chunk, after)) = rest.split_at_checked(length.saturating_add(FRAME)) else { break };
+        if needed {
+            bare.extend_from_slice(chunk);
+        }
+        rest = after;
+    }
+    bare.extend_from_slice(rest);
+    Cow::Owned(bare)
 }
 
 fn shrunk(image: DynamicImage, fit: Fit) -> DynamicImage {
@@ -205,6 +229,30 @@ mod tests {
         jpeg.extend_from_slice(b"<script>alert(1)</script>");
         let png = remake(&jpeg, FIT).expect("made");
         assert!(!png.windows(8).any(|part| part == b"<script>"));
+    }
+
+    fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+        let named = [name, content].concat();
+        let length = u32::try_from(content.len()).expect("short").to_be_bytes();
+        [&length, &*named, &crc32(&named).to_be_bytes()].concat()
+    }
+
+    #[test]
+    fn what_could_unpack_to_gigabytes_is_not_unpacked() {
+        let plain = file(8, 8, ImageFormat::Png);
+        let (head, body) = plain.split_at(33);
+        let extras =
+            [chunk(b"iCCP", b"x\0\0packed"), chunk(b"zTXt", b"packed"), chunk(b"iTXt", b"packed")].concat();
+        let with = [head, &extras, body].concat();
+        assert_eq!(without_extras(&with), plain);
+        assert_eq!(without_extras(&plain), plain);
+        assert_eq!(remake(&with, FIT).expect("made"), remake(&plain, FIT).expect("made"));
+        let transparent = [head, &chunk(b"tRNS", b"x"), &chunk(b"eXIf", b"x"), body].concat();
+        assert_eq!(without_extras(&transparent), transparent);
+        // A length that the file does not have, and no signature: left to the decoder.
+        for odd in [&with[..40], &plain[..20], b"\x89PNG", b""] {
+            assert_eq!(without_extras(odd), odd);
+        }
     }
 
     #[tokio::test]

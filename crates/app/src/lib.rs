@@ -30,6 +30,7 @@ pub mod organizations;
 pub mod pages;
 pub mod roles;
 pub mod sdk;
+pub(crate) mod still;
 pub mod users;
 pub mod waiters;
 pub mod worker;

@@ -7,7 +7,7 @@ use crate::{
     audit::{About, Scribe, changes},
     auth::Client,
     pages::one_more,
-    users,
+    still, users,
 };
 use bifrost_domain::{
     clock::{SharedClock, SharedIds},
@@ -175,6 +175,7 @@ impl Members {
         organization: OrganizationId,
         user: UserId,
     ) -> Result<(Option<Membership>, Person)> {
+        still::check(tx, permit, self.clock.now()).await?;
         tx.find_organization(organization).await?.ok_or_else(no_organization)?;
         let person = tx.find_person_anywhere(permit, user).await?.ok_or_else(users::not_found)?;
         if person.user.user_type == UserType::System {

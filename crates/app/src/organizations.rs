@@ -5,6 +5,7 @@ use crate::{
     auth::Client,
     fields::{checked_name, refuse, wrong},
     pages::{cut, one_more},
+    still,
 };
 use bifrost_domain::{
     clock::{SharedClock, SharedIds},
@@ -20,7 +21,7 @@ use bifrost_domain::{
     },
 };
 use bifrost_storage::{Error as StoreError, Reader, Store, audit::Entry, organizations::Deletion};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const MAX_NAME: usize = 255;
 const MAX_SETTINGS_BYTES: usize = 64 * 1024;
@@ -123,6 +124,7 @@ impl Organizations {
         };
         let tx = self.store.db().begin().await?;
         tx.lock_tree().await?;
+        still::check(&tx, permit, now).await?;
         let place = Place { id: organization.id, kind: organization.kind, parent_id: organization.parent_id };
         check_place(&tx.list_places().await?, place).map_err(misplaced)?;
         tx.insert_organization(permit, organization.clone()).await.map_err(domain_taken)?;
@@ -163,7 +165,8 @@ impl Organizations {
         if changes_ranks {
             tx.lock_tree().await?;
         }
-        let before = tx.find_organization(id).await?.ok_or_else(not_found)?;
+        let before = tx.lock_organization(id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, now).await?;
         if moves {
             let place = Place {
                 id,
@@ -203,13 +206,17 @@ impl Organizations {
         // What begins to stand below it meanwhile waits, and is refused.
         tx.lock_tree().await?;
         let before = tx.find_organization(id).await?.ok_or_else(not_found)?;
-        match tx.delete_organization(permit, id).await? {
-            Deletion::Done => {}
+        still::check(&tx, permit, self.clock.now()).await?;
+        let ended = match tx.delete_organization(permit, id).await? {
+            Deletion::Done { memberships, keys } => {
+                json!({"memberships_ended": memberships, "keys_ended": keys})
+            }
             Deletion::Unknown => return Err(not_found()),
             Deletion::InUse(what) => return Err(in_use(&what.join(", "))),
-        }
+        };
         let mut entry = self.entry("organization.delete", id, caller, client);
         entry.changes = gone(described(&before));
+        entry.detail = Some(ended);
         tx.insert_audit(entry).await?;
         tx.commit().await?;
         Ok(())

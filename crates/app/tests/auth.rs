@@ -14,6 +14,7 @@ use bifrost_domain::{
     policy::{Caller, actions::ReadAudit, authorize},
     user::{User, UserType},
 };
+use bifrost_migration::sea_orm::{ConnectionTrait, Statement};
 use bifrost_storage::Store;
 use bifrost_test_support::{MovableClock, TestDatabase, on_both_databases, password_hash};
 use chrono::Duration;
@@ -58,6 +59,14 @@ impl World {
             SignIn::Session(pair) => pair,
             SignIn::SecondFactor(challenge) => panic!("{challenge:?}"),
         }
+    }
+
+    /// The development user, as his session is seen.
+    async fn first_admin(&self) -> Caller {
+        let pair = self.signed_in().await;
+        let state =
+            self.auth.authenticate_bearer(pair.access_token.expose_secret()).await.expect("signed in");
+        Caller::of_session(&state, None).expect("a caller")
     }
 
     async fn refresh(&self, token: &SecretString) -> Result<TokenPair, Error> {
@@ -260,6 +269,42 @@ async fn a_refresh_token_used_again_later_ends_the_session() {
 }
 
 #[tokio::test]
+async fn a_repeat_gets_the_token_that_is_unused_by_now() {
+    let db = TestDatabase::sqlite().await;
+    let world = world(&db, settings());
+    let first = world.signed_in().await;
+    let mut last = first.clone();
+    for _ in 0..5 {
+        world.clock.advance(Duration::seconds(1));
+        last = world.refresh(&last.refresh_token).await.expect("refresh");
+    }
+    let repeated = world.refresh(&first.refresh_token).await.expect("a repeat within 10 s");
+    assert!(same(&last, &repeated));
+    world.refresh(&repeated.refresh_token).await.expect("unused until now");
+    assert!(world.holds(&last).await);
+}
+
+#[tokio::test]
+async fn used_tokens_are_forgotten_and_still_end_their_session() {
+    let db = TestDatabase::sqlite().await;
+    let world = world(&db, settings());
+    let first = world.signed_in().await;
+    let mut last = first.clone();
+    for _ in 0..20 {
+        last = world.refresh(&last.refresh_token).await.expect("refresh");
+        world.clock.advance(Duration::minutes(10));
+    }
+    let connection = world.store.db().migration_connection();
+    let sql = Statement::from_string(connection.get_database_backend(), "SELECT id FROM refresh_tokens");
+    let kept = connection.query_all(sql).await.expect("asked").len();
+    assert!((2..=8).contains(&kept), "those of the last hour, and not {kept}");
+    assert!(world.refresh(&first.refresh_token).await.is_err(), "used, long ago");
+    assert!(world.refresh(&last.refresh_token).await.is_err(), "the whole family has ended");
+    let audit = world.audit().await;
+    assert!(audit.contains(&("session.refresh_reuse".into(), "denied".into())), "{audit:?}");
+}
+
+#[tokio::test]
 async fn tokens_end_when_they_say() {
     let db = TestDatabase::sqlite().await;
     let world = world(&db, settings());
@@ -355,7 +400,7 @@ async fn who_may_register_later() {
     let refused = world.register("ann@acme.example").await.expect_err("nobody expects ann");
     assert_eq!((refused.kind, refused.code), (Kind::BadRequest, Some("no_organization")));
 
-    let admin = world.admin();
+    let admin = world.first_admin().await;
     let permit = authorize(&admin).expect("an admin may");
     let new = NewOrganization {
         name: "Acme".into(),
@@ -393,7 +438,7 @@ async fn nobody_registers_later_when_it_is_off() {
     let world = world(&db, AuthSettings { registration_enabled: false, ..settings() });
     world.auth.ensure_dev_user().await.expect("the development user");
     assert!(!world.auth.status().await.expect("status").needs_setup, "the development user is somebody");
-    let admin = world.admin();
+    let admin = world.first_admin().await;
     let permit = authorize(&admin).expect("an admin may");
     let new = NewOrganization {
         name: "Acme".into(),

@@ -28,6 +28,8 @@ use std::sync::Arc;
 on_both_databases![
     of_two_admins_who_delete_each_other_one_stays,
     of_two_admins_who_resign_one_stays,
+    of_two_admins_who_dismiss_each_other_one_stays,
+    who_lost_his_rights_takes_none_back_and_gives_none,
     of_two_owners_who_resign_one_stays,
     two_groups_do_not_stand_below_each_other,
     who_leaves_has_no_role_left,
@@ -109,7 +111,10 @@ impl House {
 
     /// Another platform admin, who counts as one: registered. A hash is dear, so it is no password's.
     async fn admin(&self, by: &User, email: String) -> User {
-        let stub = self.make(by, email, None, true).await;
+        self.registered(self.make(by, email, None, true).await).await
+    }
+
+    async fn registered(&self, stub: User) -> User {
         let sql = format!(
             "UPDATE users SET is_registered = TRUE, password_hash = 'hash' WHERE email = '{}'",
             stub.email
@@ -165,7 +170,11 @@ async fn at_once<A: Send + 'static, B: Send + 'static>(
 fn one_is_refused<T: std::fmt::Debug>(outcomes: (Result<T, Error>, Result<T, Error>), code: &str) {
     match outcomes {
         (Ok(_), Err(error)) | (Err(error), Ok(_)) => {
-            let kind = if code == "account_inactive" { Kind::Unauthenticated } else { Kind::Conflict };
+            let kind = match code {
+                "account_inactive" => Kind::Unauthenticated,
+                "rights_changed" => Kind::Forbidden,
+                _ => Kind::Conflict,
+            };
             assert_eq!((error.kind, error.code), (kind, Some(code)), "{error:?}");
         }
         both => panic!("{both:?}"),
@@ -216,6 +225,77 @@ async fn of_two_admins_who_resign_one_stays(db: TestDatabase) {
     other.store.db().close().await;
 }
 
+async fn of_two_admins_who_dismiss_each_other_one_stays(db: TestDatabase) {
+    let house = House::new(&db);
+    let other = house.another(&db).await;
+    let mut last = house.root().await;
+    for turn in 0..TURNS {
+        let rival = house.admin(&last, format!("a{turn}@localhost")).await;
+        let (mine, theirs) = (house.permit(&last, None).await, other.permit(&rival, None).await);
+        let (one, two, first, second) = (Arc::clone(&house), Arc::clone(&other), last.id, rival.id);
+        let dismissed = || UserPatch { is_superuser: Some(false), ..UserPatch::default() };
+        let outcomes = at_once(
+            async move { one.users.update(&mine, second, dismissed(), &Client::default()).await },
+            async move { two.users.update(&theirs, first, dismissed(), &Client::default()).await },
+        )
+        .await;
+        one_is_refused(outcomes, "rights_changed");
+        let (first, second) = (house.find(first).await, house.find(second).await);
+        let left: Vec<User> =
+            [first, second].into_iter().flatten().filter(|user| user.is_superuser).collect();
+        assert_eq!(left.len(), 1, "turn {turn}");
+        last = left.into_iter().next().expect("one");
+    }
+    other.store.db().close().await;
+}
+
+/// What is known of a caller may be a second old: in it he gives nobody what he was just deprived of, himself least of all.
+async fn who_lost_his_rights_takes_none_back_and_gives_none(db: TestDatabase) {
+    let house = House::new(&db);
+    let client = Client::default();
+    let root = house.root().await;
+    let acme = house.organization(&root, OrganizationKind::Company).await.id;
+    let rival = house.admin(&root, "rival@localhost".into()).await;
+    let ann = house.make(&root, "ann@acme.example".into(), Some(acme), false).await;
+    let bob = house.make(&root, "bob@acme.example".into(), Some(acme), false).await;
+    let put = async |permit, user: &User, role| {
+        house.members.put(&permit, acme, user.id, role, None, &client).await.map_err(|error| error.code)
+    };
+    put(house.permit(&root, None).await, &ann, MembershipRole::Owner).await.expect("named");
+
+    // Permits from before.
+    let (users, members) = (house.permit(&rival, None).await, house.permit(&rival, None).await);
+    let organizations = house.permit(&rival, None).await;
+    let of_ann = house.permit(&ann, None).await;
+    let patch = |is_superuser| UserPatch { is_superuser: Some(is_superuser), ..UserPatch::default() };
+    house.patch(&root, rival.id, patch(false)).await.expect("dismissed");
+    put(house.permit(&root, None).await, &ann, MembershipRole::Member).await.expect("lowered");
+
+    let back = house.users.update(&users, rival.id, patch(true), &client).await.map_err(|error| error.code);
+    assert_eq!(back.map(drop), Err(Some("rights_changed")));
+    let new = NewUser {
+        email: "puppet@localhost".into(),
+        name: None,
+        password: Some(SecretString::from(PASSWORD)),
+        user_type: None,
+        organization_id: None,
+        is_superuser: true,
+        is_active: true,
+        is_verified: false,
+    };
+    let made = house.users.create(&users, new, &client).await.map_err(|error| error.code);
+    assert_eq!(made.map(drop), Err(Some("rights_changed")));
+    assert_eq!(put(members, &rival, MembershipRole::Owner).await.map(drop), Err(Some("rights_changed")));
+    assert_eq!(put(of_ann, &bob, MembershipRole::Admin).await.map(drop), Err(Some("rights_changed")));
+    let gone = house.organizations.delete(&organizations, organizations.caller(), acme, &client).await;
+    assert_eq!(gone.map_err(|error| error.code), Err(Some("rights_changed")));
+    // Who was given more since then is not refused.
+    put(house.permit(&root, None).await, &ann, MembershipRole::Admin).await.expect("raised");
+    let of_ann = house.permit(&ann, None).await;
+    put(house.permit(&root, None).await, &ann, MembershipRole::Owner).await.expect("raised");
+    put(of_ann, &bob, MembershipRole::Limited).await.expect("an admin's to do");
+}
+
 async fn of_two_owners_who_resign_one_stays(db: TestDatabase) {
     let house = House::new(&db);
     let other = house.another(&db).await;
@@ -223,6 +303,7 @@ async fn of_two_owners_who_resign_one_stays(db: TestDatabase) {
     let acme = house.organization(&root, OrganizationKind::Company).await.id;
     let ann = house.make(&root, "ann@acme.example".into(), Some(acme), false).await;
     let bob = house.make(&root, "bob@acme.example".into(), Some(acme), false).await;
+    let (ann, bob) = (house.registered(ann).await, house.registered(bob).await);
     let put = |house: &Arc<House>, by: &User, user: &User, role: MembershipRole| {
         let (house, by, user) = (Arc::clone(house), by.clone(), user.id);
         async move {

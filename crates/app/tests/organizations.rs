@@ -47,9 +47,13 @@ fn user(home: Option<&Organization>) -> User {
 }
 
 impl Bed {
-    fn new(db: &TestDatabase) -> Self {
+    async fn new(db: &TestDatabase) -> Self {
         let organizations = Organizations::new(db.store(), Arc::new(SystemClock), Arc::new(SystemIds));
-        let admin = Caller::of_user(&user(None), &Arc::default(), None, None).expect("a caller");
+        let user = user(None);
+        let tx = db.store().db().begin().await.expect("begin");
+        tx.insert_user(&user, None).await.expect("made");
+        tx.commit().await.expect("commit");
+        let admin = Caller::of_user(&user, &Arc::default(), None, None).expect("a caller");
         Self { organizations, admin }
     }
 
@@ -74,7 +78,7 @@ impl Bed {
 }
 
 async fn settings_are_kept_as_they_are(db: TestDatabase) {
-    let bed = Bed::new(&db);
+    let bed = Bed::new(&db).await;
     // A backslash before `u0000` is no NUL, however it is written down.
     let harmless = json!({"share": r"C:\u0000", "list": [{"x\\u0000": "\\\\u0000"}]});
     let made = bed.create(harmless.clone()).await.expect("made");
@@ -87,7 +91,7 @@ async fn settings_are_kept_as_they_are(db: TestDatabase) {
 }
 
 async fn who_and_what_is_in_the_way_is_said(db: TestDatabase) {
-    let bed = Bed::new(&db);
+    let bed = Bed::new(&db).await;
     let acme = bed.create(json!({})).await.expect("made");
     let ann = user(Some(&acme));
     let store = db.store();

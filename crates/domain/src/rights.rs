@@ -97,6 +97,20 @@ impl Rights {
         Self { held: [(organization, held)].into(), everywhere: Granted::default() }
     }
 
+    /// Whether they hold all that `other` hold.
+    #[must_use]
+    pub fn contain(&self, other: &Self) -> bool {
+        let contains = |ours: &Granted, theirs: &Granted| theirs.permissions.is_subset(&ours.permissions);
+        contains(&self.everywhere, &other.everywhere)
+            && other.held.iter().all(|(id, theirs)| {
+                self.held.get(id).is_some_and(|ours| {
+                    ours.role.reaches(theirs.role)
+                        && ours.is_active >= theirs.is_active
+                        && contains(&ours.granted, &theirs.granted)
+                })
+            })
+    }
+
     /// Whether there is anywhere that `user` may act: a platform admin anywhere, who has no home in GLOBAL, others in an active
     /// organization of theirs.
     #[must_use]
@@ -127,7 +141,30 @@ impl Rights {
 
 #[cfg(test)]
 mod tests {
-    use super::MembershipRole as Role;
+    use super::{MembershipRole as Role, *};
+    use uuid::Uuid;
+
+    #[test]
+    fn rights_contain_what_they_reach() {
+        let place = |n| OrganizationId::from_uuid(Uuid::from_u128(n));
+        let of = |role, permissions: &[&str]| Rights::of_member(place(1), role, permissions);
+        let admin = of(Role::Admin, &["a.read", "b.read"]);
+        assert!(admin.contain(&admin) && admin.contain(&Rights::default()));
+        assert!(admin.contain(&of(Role::Member, &["a.read"])));
+        for more in [
+            of(Role::Owner, &[]),
+            of(Role::Member, &["c.read"]),
+            Rights::of_member(place(2), Role::Limited, &[]),
+        ] {
+            assert!(!admin.contain(&more), "{more:?}");
+        }
+        let mut closed = admin.clone();
+        closed.held.values_mut().for_each(|held| held.is_active = false);
+        assert!(!closed.contain(&admin) && admin.contain(&closed));
+        let mut everywhere = admin.clone();
+        everywhere.everywhere.add("r".into(), ["x.read".into()]);
+        assert!(!admin.contain(&everywhere) && everywhere.contain(&admin));
+    }
 
     #[test]
     fn ranks_are_ordered() {

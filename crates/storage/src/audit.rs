@@ -164,7 +164,7 @@ impl From<Option<AuditId>> for Filter {
 }
 
 impl Tx {
-    /// Adds a line. Texts are cut to their columns.
+    /// Adds a line. Texts are cut to their columns, and no text, in JSON either, has a NUL: PostgreSQL refuses it.
     ///
     /// # Errors
     /// Away.
@@ -179,13 +179,13 @@ impl Tx {
             resource_type: Set(entry.resource_type.to_owned()),
             resource_id: Set(entry.resource_id.map(|text| cut(text, 128))),
             outcome: Set(entry.outcome.as_str().to_owned()),
-            detail: Set(entry.detail),
+            detail: Set(entry.detail.map(without_nul)),
             request_id: Set(entry.request_id.map(|text| cut(text, 64))),
             ip_address: Set(entry.ip_address.map(|text| cut(text, 64))),
             actor_name: Set(entry.actor_name.map(|text| cut(text, 255))),
             application_id: Set(entry.application_id.map(ApplicationId::as_uuid)),
             on_behalf_of: Set(entry.on_behalf_of.map(UserId::as_uuid)),
-            changes: Set(entry.changes),
+            changes: Set(entry.changes.map(without_nul)),
         }
         .insert(&self.inner)
         .await?;
@@ -274,19 +274,43 @@ impl From<audit_logs::Model> for Line {
 /// Cuts at a character's boundary and replaces NUL, which PostgreSQL refuses: what a stranger typed as an address must
 /// not make the sign-in's transaction fail.
 pub(crate) fn cut(text: String, bytes: usize) -> String {
-    let mut text = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text };
+    let mut text = printable(text);
     text.truncate(text.floor_char_boundary(bytes));
     text
 }
 
+fn printable(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}
+
+/// `jsonb` takes no NUL either.
+fn without_nul(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(printable(text)),
+        Value::Array(values) => values.into_iter().map(without_nul).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (printable(name), without_nul(value))).collect()
+        }
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::*;
+    use serde_json::json;
 
     #[test]
     fn texts_fit_their_columns() {
         assert_eq!(cut("é".repeat(200), 255), "é".repeat(127));
         assert_eq!(cut("a\0b".into(), 10), "a\u{fffd}b");
         assert_eq!(cut("short".into(), 10), "short");
+    }
+
+    #[test]
+    fn json_has_no_nul_at_any_depth() {
+        let value = json!({"a\0": ["b\0", {"c": "d\0\0", "n": 1, "none": null}]});
+        let clean = json!({"a\u{fffd}": ["b\u{fffd}", {"c": "d\u{fffd}\u{fffd}", "n": 1, "none": null}]});
+        assert_eq!(without_nul(value), clean);
     }
 }

@@ -10,7 +10,7 @@ use bifrost_domain::{
     policy::{Permit, actions::WriteBranding},
 };
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 
 const FOUND: &str = "SELECT name, primary_color, updated_at, (SELECT etag FROM branding_logos WHERE kind = 'square') AS square, \
                      (SELECT etag FROM branding_logos WHERE kind = 'rectangle') AS rectangle FROM \
@@ -63,6 +63,17 @@ impl Tx {
         let statement = Statement::from_string(self.inner.get_database_backend(), FOUND);
         let row = self.inner.query_one(statement).await?;
         row.map(|row| branding_of(&row)).transpose().map(Option::unwrap_or_default)
+    }
+
+    /// The same, which nobody else changes until this transaction ends, once one was set.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn lock_branding(&self, _permit: &Permit<WriteBranding>) -> Result<Branding, Error> {
+        if self.inner.get_database_backend() == DbBackend::Postgres {
+            dialect::execute_in(&self.inner, "SELECT id FROM branding FOR NO KEY UPDATE", []).await?;
+        }
+        self.find_branding().await
     }
 
     /// Changes name and colour: what the change does not name stays, also when somebody else changes it now.

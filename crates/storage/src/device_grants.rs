@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 const TABLE: &str = "device_grants";
 const COLUMNS: &str = "id, user_code, client_id, user_agent, ip_address, created_at, expires_at, interval_seconds, polled_at, user_id, \
-     epoch, factor_at, authenticated_at, ends_at, session_id, approved, consumed_at";
+     epoch, factor_at, ends_at, session_id, approved, consumed_at";
 /// What ended so long ago is removed when the next program asks.
 const KEPT_AFTER_END: Duration = Duration::hours(1);
 
@@ -28,8 +28,6 @@ pub enum Decision {
         epoch: i64,
         /// When a second factor was shown for the session that said it.
         factor_at: Option<DateTime<Utc>>,
-        /// When he had shown for it who he is.
-        authenticated_at: Option<DateTime<Utc>>,
         /// That session; none when the development bypass or a provider's token said it.
         session: Option<SessionId>,
         /// When that session ends however often it is refreshed.
@@ -76,7 +74,6 @@ fn grant_of(row: &QueryResult) -> Result<DeviceGrant, Error> {
             user: UserId::from_uuid(user),
             epoch,
             factor_at: dialect::get(row, TABLE, "factor_at")?,
-            authenticated_at: dialect::get(row, TABLE, "authenticated_at")?,
             session: dialect::get::<Option<Uuid>>(row, TABLE, "session_id")?.map(SessionId::from_uuid),
             ends_at: dialect::get(row, TABLE, "ends_at")?,
         },
@@ -143,7 +140,8 @@ impl Reader {
 }
 
 impl Tx {
-    /// Decides a request that waits for an answer; `None` when there is none. Of several answers the first one counts.
+    /// Decides a request that waits for an answer; `None` when there is none. Of several answers the first one counts. When the person had
+    /// shown who he is is kept for who looks into it later: the program's session has none of it.
     ///
     /// # Errors
     /// Away.

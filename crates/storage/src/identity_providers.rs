@@ -10,7 +10,7 @@ use bifrost_domain::{
     policy::{Permit, actions::WriteProviders},
 };
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 const TABLE: &str = "identity_providers";
@@ -164,21 +164,25 @@ impl Store {
 }
 
 impl Tx {
-    /// One provider, as this transaction sees it.
+    /// One provider, which nobody else changes until this transaction ends: a change writes all of its rules.
     ///
     /// # Errors
     /// Away.
-    pub async fn find_identity_provider(
+    pub async fn lock_identity_provider(
         &self,
+        _permit: &Permit<WriteProviders>,
         id: IdentityProviderId,
     ) -> Result<Option<IdentityProvider>, Error> {
-        let sql = format!("SELECT {COLUMNS} FROM identity_providers WHERE id = $1");
-        let statement =
-            Statement::from_sql_and_values(self.inner.get_database_backend(), sql, [id.as_uuid().into()]);
+        let backend = self.inner.get_database_backend();
+        let mut sql = format!("SELECT {COLUMNS} FROM identity_providers WHERE id = $1");
+        if backend == DbBackend::Postgres {
+            sql.push_str(" FOR NO KEY UPDATE");
+        }
+        let statement = Statement::from_sql_and_values(backend, sql, [id.as_uuid().into()]);
         self.inner.query_one(statement).await?.as_ref().map(provider_of).transpose()
     }
 
-    /// How many providers there are.
+    /// How many providers there are; none is added meanwhile by who asked under [`Tx::lock_tree`].
     ///
     /// # Errors
     /// Away.

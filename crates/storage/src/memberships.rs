@@ -249,7 +249,7 @@ impl Tx {
     pub async fn has_owner_besides(&self, user: UserId, organization: OrganizationId) -> Result<bool, Error> {
         let statement = Statement::from_sql_and_values(
             self.inner.get_database_backend(),
-            "SELECT 1 AS found FROM memberships m JOIN users u ON u.id = m.user_id AND u.is_active = TRUE \
+            "SELECT 1 AS found FROM memberships m JOIN users u ON u.id = m.user_id AND u.is_active = TRUE AND u.is_registered = TRUE \
              WHERE m.organization_id = $2 AND m.role = 'owner' AND m.user_id <> $1 LIMIT 1",
             [user.as_uuid().into(), organization.as_uuid().into()],
         );

@@ -13,14 +13,19 @@ use bifrost_domain::{
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Unchanged, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait,
-    QueryFilter, QueryOrder, QuerySelect, Set, Statement,
+    QueryFilter, QueryOrder, QuerySelect, Set, Statement, sea_query::LockType,
 };
 
 /// What became of the request to delete an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deletion {
-    /// It is gone.
-    Done,
+    /// It is gone, and with it what says that people are its guests and act in it.
+    Done {
+        /// Memberships of people whose home is elsewhere.
+        memberships: i64,
+        /// Keys of people for it.
+        keys: i64,
+    },
     /// It was not there.
     Unknown,
     /// These belong to it, in words for people: nothing was deleted.
@@ -128,6 +133,18 @@ impl Tx {
         row.map(Organization::try_from).transpose()
     }
 
+    /// The same, which nobody else changes until this transaction ends.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn lock_organization(&self, id: OrganizationId) -> Result<Option<Organization>, Error> {
+        let mut found = organizations::Entity::find_by_id(id.as_uuid());
+        if self.inner.get_database_backend() == DbBackend::Postgres {
+            found = found.lock(LockType::NoKeyUpdate);
+        }
+        found.one(&self.inner).await?.map(Organization::try_from).transpose()
+    }
+
     /// Adds an organization.
     ///
     /// # Errors
@@ -220,8 +237,17 @@ impl Tx {
         if !belongings.is_empty() {
             return Ok(Deletion::InUse(belongings));
         }
+        let ended = Statement::from_sql_and_values(
+            self.inner.get_database_backend(),
+            "SELECT (SELECT COUNT(*) FROM memberships WHERE organization_id = $1) AS memberships, \
+             (SELECT COUNT(*) FROM sdk_keys WHERE organization_id = $1) AS keys",
+            [id.as_uuid().into()],
+        );
+        let ended = self.inner.query_one(ended).await?;
+        let count = |name| ended.as_ref().map_or(Ok(0), |row| dialect::get(row, "organizations", name));
+        let (memberships, keys) = (count("memberships")?, count("keys")?);
         organizations::Entity::delete_by_id(id.as_uuid()).exec(&self.inner).await?;
-        Ok(Deletion::Done)
+        Ok(Deletion::Done { memberships, keys })
     }
 
     /// What belongs to an organization, in words for people; nothing is counted.

@@ -228,6 +228,18 @@ impl Tx {
         self.counts(sql, values, users.len()).await
     }
 
+    /// Whether none of these people is a stub that somebody has yet to claim.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn are_all_registered(&self, users: &BTreeSet<UserId>) -> Result<bool, Error> {
+        let mut values = Vec::new();
+        let list = list_of(&mut values, users.iter().map(|id| id.as_uuid()));
+        let sql =
+            format!("SELECT count(*) AS n FROM users u WHERE u.id IN ({list}) AND u.is_registered = FALSE");
+        self.counts(sql, values, 0).await
+    }
+
     /// Whether all of these forms are there for a role of `organization`: its own, and where `with_global` says so the global ones.
     ///
     /// # Errors

@@ -302,6 +302,24 @@ impl Tx {
         Ok(done.rows_affected)
     }
 
+    /// Forgets tokens of a family that were used before `before`, so that they cannot pile up: nobody who shows one is told more than that
+    /// it is not known.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn delete_used_refresh_tokens(
+        &self,
+        session: SessionId,
+        before: DateTime<Utc>,
+    ) -> Result<u64, Error> {
+        let done = refresh_tokens::Entity::delete_many()
+            .filter(refresh_tokens::Column::SessionId.eq(session.as_uuid()))
+            .filter(refresh_tokens::Column::UsedAt.lt(before))
+            .exec(&self.inner)
+            .await?;
+        Ok(done.rows_affected)
+    }
+
     /// Adds a refresh token.
     ///
     /// # Errors

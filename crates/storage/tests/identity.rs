@@ -350,7 +350,10 @@ async fn an_organization_through_its_life(db: TestDatabase) {
     assert_eq!((changed.name.as_str(), changed.domain, changed.updated_at), ("Acme 2", None, now));
     assert_eq!(changed.settings, acme.settings, "what was not named stays");
     assert!(tx.find_organization_by_domain("acme.example").await.expect("read").is_none());
-    assert_eq!(tx.delete_organization(&permit(), acme.id).await.expect("delete"), Deletion::Done);
+    assert_eq!(
+        tx.delete_organization(&permit(), acme.id).await.expect("delete"),
+        Deletion::Done { memberships: 0, keys: 0 }
+    );
     assert_eq!(tx.delete_organization(&permit(), acme.id).await.expect("delete"), Deletion::Unknown);
     let patch = OrganizationPatch { name: Some("Nobody".into()), ..OrganizationPatch::default() };
     assert!(tx.update_organization(&permit(), acme.id, patch, now).await.expect("update").is_none());
@@ -417,12 +420,12 @@ async fn the_audit_log_takes_any_text(db: TestDatabase) {
             actor_name: Some(text.to_owned()),
             application_id: None,
             on_behalf_of: None,
-            changes: None,
+            changes: Some(json!({"name": {"old": text, "new": [text]}, text: {"old": null}})),
             action: "session.begin",
             resource_type: "session",
             resource_id: Some(text.to_owned()),
             outcome: Outcome::Failure,
-            detail: Some(json!({"reason": "wrong_password"})),
+            detail: Some(json!({"channel": text})),
             request_id: Some(text.to_owned()),
             ip_address: Some(text.to_owned()),
         })
@@ -434,6 +437,9 @@ async fn the_audit_log_takes_any_text(db: TestDatabase) {
     let lines = store.reader().list_audit(&permit(), None, 10).await.expect("read");
     assert_eq!(lines.iter().map(|line| line.id).collect::<Vec<_>>(), [ids[1], ids[0]]);
     assert_eq!((lines[1].actor_email.as_deref(), lines[1].outcome.as_str()), (Some("a\u{fffd}b"), "failure"));
+    assert_eq!(lines[1].detail, Some(json!({"channel": "a\u{fffd}b"})));
+    let changed = json!({"name": {"old": "a\u{fffd}b", "new": ["a\u{fffd}b"]}, "a\u{fffd}b": {"old": null}});
+    assert_eq!(lines[1].changes, Some(changed));
     let older = store.reader().list_audit(&permit(), Some(ids[1]), 10).await.expect("read");
     assert_eq!(older.len(), 1);
 }

@@ -7,6 +7,7 @@ import time
 import unittest
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from .worker import Child, Folders, Zygote
 
@@ -144,6 +145,26 @@ class Limits(unittest.TestCase):
 
     def test_runs_go_first_when_the_machine_has_no_memory_left(self) -> None:
         self.assertEqual(self.end("return open('/proc/self/oom_score_adj').read().strip()")["result"], "1000")
+
+
+class Shares(unittest.TestCase):
+    """What four processes share, on machines where others begin processes."""
+
+    def read(self, counts: list[int], fewest: int) -> bool:
+        crowd = watch.Crowd()
+        crowd.fewest = fewest
+        with (
+            mock.patch.object(crowd, "count", side_effect=counts),
+            mock.patch.object(watch, "_held", return_value=100),
+            mock.patch.object(watch, "_share", return_value=10),
+        ):
+            return watch.uses_more([1, 2, 3, 4], 35, crowd)
+
+    def test_a_machine_that_has_grown_long_ago_is_no_reason_to_stop(self) -> None:
+        self.assertTrue(self.read([500] * 5, fewest=100))
+
+    def test_one_that_grows_just_now_is(self) -> None:
+        self.assertFalse(self.read([500, 500 + watch.MANY], fewest=500))
 
 
 if __name__ == "__main__":

@@ -98,6 +98,7 @@ pub(crate) fn cors(settings: &ApiSettings) -> Option<CorsLayer> {
             .expose_headers([
                 HeaderName::from_static("x-request-id"),
                 HeaderName::from_static("x-continuation-token"),
+                HeaderName::from_static("idempotency-replayed"),
                 header::RETRY_AFTER,
                 header::ETAG,
                 header::ACCEPT_RANGES,

@@ -216,7 +216,7 @@ fn note_channel(state: &ApiState, caller: &Caller, client: &Client, name: &str, 
 /// What a browser's `Origin` allows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Our own host, one of the settings' list, or a program, which sends none: everything.
+    /// Our own host or public URL (a proxy may ask under another host), one of the settings' list, or a program, which sends none: everything.
     Ours,
     /// Any other when the settings allow any: to connect, but not with the browser's cookies.
     Any,
@@ -230,6 +230,9 @@ pub(crate) fn origin(state: &ApiState, headers: &HeaderMap) -> Origin {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let authority = text.split_once("://").map(|(_, rest)| rest);
     if authority.is_some_and(|authority| !host.is_empty() && authority.eq_ignore_ascii_case(host)) {
+        return Origin::Ours;
+    }
+    if text == state.settings.public_url.origin().ascii_serialization() {
         return Origin::Ours;
     }
     match &state.settings.allowed_origins {

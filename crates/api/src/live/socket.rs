@@ -23,7 +23,7 @@ const MAX_CHANNELS: usize = 100;
 /// Messages that wait for a slow client; channels wait beyond that.
 const QUEUE: usize = 256;
 /// So often it is asked whether the session still holds, with the rights it had.
-const SESSION_CHECK: Duration = Duration::from_secs(1);
+pub(super) const SESSION_CHECK: Duration = Duration::from_secs(1);
 /// So often an idle client is pinged, so that proxies keep the connection and dead peers are noticed.
 const PING: Duration = Duration::from_secs(20);
 /// How long the closing handshake may take.

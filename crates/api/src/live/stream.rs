@@ -5,7 +5,8 @@ use super::{
     caller_of,
     channel::{Channel, Outlet},
     messages::ServerMessage,
-    note_channel, socket,
+    note_channel,
+    socket::{self, SESSION_CHECK},
 };
 use crate::{
     extract::{ClientInfo, Path, Query},
@@ -24,7 +25,11 @@ use axum::{
 use bifrost_domain::{error::Error, execution::Status, ids::ExecutionId, policy::Caller};
 use futures::{Stream, StreamExt};
 use serde::Deserialize;
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{Notify, mpsc};
 use utoipa::IntoParams;
 
@@ -176,19 +181,23 @@ fn events(
     messages: mpsc::Receiver<(u64, ServerMessage)>,
 ) -> impl Stream<Item = Event> {
     let first = futures::stream::once(async { Event::default().retry(RETRY) });
-    let rest = futures::stream::unfold((messages, false), move |(mut messages, ended)| {
+    let begun = (messages, Instant::now(), false);
+    let rest = futures::stream::unfold(begun, move |(mut messages, mut checked, ended)| {
         let (state, caller) = (state.clone(), caller.clone());
         async move {
             if ended {
                 return None;
             }
             let (_, message) = messages.recv().await?;
-            // A session that has ended or has other rights now reads no further.
-            if socket::ended(&state, &caller).await.is_some() {
-                return None;
+            // A session that has ended or has other rights now reads no further, from a second later.
+            if checked.elapsed() >= SESSION_CHECK {
+                if socket::ended(&state, &caller).await.is_some() {
+                    return None;
+                }
+                checked = Instant::now();
             }
             let last = is_last(&message);
-            Some((event_of(&message, last), (messages, last)))
+            Some((event_of(&message, last), (messages, checked, last)))
         }
     });
     first.chain(rest)

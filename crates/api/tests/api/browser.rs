@@ -94,7 +94,8 @@ async fn another_sites_form_signs_nobody_in() {
         assert_eq!(refused.problem(), (403, "foreign_origin".to_owned()), "{origin:?}");
         assert!(refused.headers.get("set-cookie").is_none(), "{origin:?}");
     }
-    for origin in ["https://console.example", "https://bifrost.example"] {
+    // The last is the public URL: a proxy before us may ask under another host.
+    for origin in ["https://console.example", "https://bifrost.example", "http://localhost:8000"] {
         let reply = login(origin).await;
         assert_eq!(reply.status, StatusCode::OK, "{origin}: {}", reply.text);
     }
@@ -150,6 +151,8 @@ async fn only_listed_origins_may_read_answers() {
     let ours = preflight("https://console.example").await;
     assert_eq!(ours.header("access-control-allow-origin"), "https://console.example");
     assert_eq!(ours.header("access-control-allow-credentials"), "true");
+    assert_eq!(ours.header("x-content-type-options"), "nosniff");
+    assert_eq!(ours.header("x-frame-options"), "DENY");
     for origin in [
         "https://attacker.example",
         "https://console.example.attacker.example",

@@ -130,7 +130,7 @@ impl Auth {
     /// A person says yes or no. The first answer counts.
     ///
     /// # Errors
-    /// Not found when nothing waits under these letters.
+    /// Not found when nothing waits under these letters; forbidden for a session in which nobody signed in: a program's.
     pub async fn decide_device(
         &self,
         permit: &Permit<UseAccount>,
@@ -142,6 +142,13 @@ impl Auth {
         let letters = letters_of(user_code).ok_or_else(unknown)?;
         let tx = self.store.db().begin().await?;
         tx.lock_user(user.id).await?;
+        if let Some(session) = permit.caller().session_id {
+            let session = tx.find_session(session).await?;
+            if session.is_none_or(|session| session.authenticated_at.is_none()) {
+                let message = "what was let in itself lets no other program in; sign in, and decide then";
+                return Err(Error::forbidden(message).with_code("sign_in_again"));
+            }
+        }
         let decided = tx.decide_device_grant(permit, &letters, user.epoch, approve, self.clock.now()).await?;
         let grant = decided.ok_or_else(unknown)?;
         let action = if approve { "device.approve" } else { "device.deny" };
@@ -186,7 +193,7 @@ impl Auth {
                 tx.commit().await?;
                 Ok(if too_soon { DevicePoll::SlowDown } else { DevicePoll::Pending })
             }
-            Decision::Approved { user, epoch, factor_at, authenticated_at, session, ends_at } => {
+            Decision::Approved { user, epoch, factor_at, session, ends_at } => {
                 if !tx.consume_device_grant(grant.id, now).await? {
                     return Ok(DevicePoll::Unknown);
                 }
@@ -199,8 +206,8 @@ impl Auth {
                     // Signed out since the yes.
                     return Ok(DevicePoll::Denied);
                 }
-                // No more than the session had that said yes: else it could outlive its own end.
-                let how = How { factor_at, authenticated_at, ends_at, ..How::default() };
+                // No more than the session had that said yes: else it could outlive its own end. And less: nobody was there when it began.
+                let how = How { factor_at, ends_at, ..How::default() };
                 self.begin_device_session(user, epoch, how, client).await
             }
         }

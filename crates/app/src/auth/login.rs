@@ -26,6 +26,10 @@ use uuid::Uuid;
 const MAX_INPUT_BYTES: usize = 1024;
 /// A refresh token repeated so soon after its use gets the same successor: two tabs, or a reply that got lost.
 const REPEAT: Duration = Duration::seconds(10);
+/// How many successors are followed: more than anybody makes in that time.
+const LONGEST_CHAIN: u32 = 100;
+/// Used refresh tokens are known for so long; later they count as used again because nobody knows them.
+const KEPT_AFTER_USE: Duration = Duration::hours(1);
 /// Sessions that expired so long ago are deleted at the next sign-in of their user.
 const KEPT_AFTER_END: Duration = Duration::days(30);
 
@@ -274,14 +278,16 @@ impl Auth {
             if !tx.touch_session(session_id, now, expires_at).await? {
                 return Err(invalid());
             }
+            tx.delete_used_refresh_tokens(session_id, now - KEPT_AFTER_USE).await?;
             tx.commit().await?;
             return self.tokens.pair(&session.state, successor, now);
         }
-        let used = tx.find_refresh_token(jti).await?.ok_or_else(invalid)?;
-        if let (Some(used_at), Some(successor)) = (used.used_at, used.successor_id)
+        // One that is not there was ours, too, by its signature: it was used so long ago that it was forgotten.
+        let used = tx.find_refresh_token(jti).await?;
+        if let Some((used_at, successor)) = used.and_then(|used| used.used_at.zip(used.successor_id))
             && now - used_at <= REPEAT
         {
-            let next = tx.find_refresh_token(successor).await?.ok_or_else(invalid)?;
+            let next = newest(&tx, successor).await?.ok_or_else(invalid)?;
             return self.tokens.pair(&session.state, next.id, next.issued_at);
         }
         tracing::warn!(session.id = %session_id, "a refresh token was used again; its session ends");
@@ -303,4 +309,16 @@ impl Auth {
             successor_id: None,
         }
     }
+}
+
+/// The unused token at the end of a chain: the next one may have been used within the same seconds, by a change of organization.
+async fn newest(tx: &Tx, mut id: Uuid) -> Result<Option<RefreshToken>> {
+    for _ in 0..LONGEST_CHAIN {
+        let Some(token) = tx.find_refresh_token(id).await? else { return Ok(None) };
+        match token.successor_id.filter(|_| token.used_at.is_some()) {
+            Some(next) => id = next,
+            None => return Ok(Some(token)),
+        }
+    }
+    Ok(None)
 }

@@ -8,6 +8,7 @@ use crate::{
     audit::{About, MASK, changes, gone, made, with_secret},
     auth::Client,
     roles::check_grant,
+    still,
     users::rank_too_high,
 };
 use bifrost_domain::{
@@ -148,7 +149,7 @@ impl IdentityProviders {
     /// Makes a provider.
     ///
     /// # Errors
-    /// Invalid fields; forbidden when a group would give more than the caller may; conflict when the name is taken or there are 50.
+    /// Forbidden for keys, and when a group would give more than the caller may; invalid fields; conflict when the name is taken or there are 50.
     pub async fn create(
         &self,
         permit: &Permit<WriteProviders>,
@@ -156,6 +157,7 @@ impl IdentityProviders {
         new: NewProvider,
         client: &Client,
     ) -> Result<IdentityProvider> {
+        check_person(caller)?;
         let now = self.clock.now();
         let mut provider = IdentityProvider {
             id: IdentityProviderId::from_uuid(self.ids.next()),
@@ -177,6 +179,8 @@ impl IdentityProviders {
         check::provider(&provider, &mut wrong);
         let secret = self.sealed(provider.id, new.client_secret.as_ref(), &mut wrong)?;
         let tx = self.store.db().begin().await?;
+        tx.lock_tree().await?;
+        still::check(&tx, permit, now).await?;
         check_references(&tx, permit, &[], &provider, &mut wrong).await?;
         if !wrong.0.is_empty() {
             return Err(Error::invalid_fields(wrong.0));
@@ -199,7 +203,7 @@ impl IdentityProviders {
     /// Changes a provider. What its groups gave before stays; what they are to give besides has to be the caller's to give.
     ///
     /// # Errors
-    /// Not found; invalid fields; forbidden when a group would give more than the caller may.
+    /// Forbidden for keys, and when a group would give more than the caller may; not found; invalid fields.
     pub async fn update(
         &self,
         permit: &Permit<WriteProviders>,
@@ -208,8 +212,10 @@ impl IdentityProviders {
         patch: ProviderPatch,
         client: &Client,
     ) -> Result<IdentityProvider> {
+        check_person(caller)?;
         let tx = self.store.db().begin().await?;
-        let before = tx.find_identity_provider(id).await?.ok_or_else(not_found)?;
+        let before = tx.lock_identity_provider(permit, id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, self.clock.now()).await?;
         let mut after = before.clone();
         after.display_name = patch.display_name.unwrap_or(after.display_name);
         after.icon = patch.icon.unwrap_or(after.icon);
@@ -260,7 +266,8 @@ impl IdentityProviders {
         client: &Client,
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
-        let before = tx.find_identity_provider(id).await?.ok_or_else(not_found)?;
+        let before = tx.lock_identity_provider(permit, id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, self.clock.now()).await?;
         if !tx.delete_identity_provider(permit, id).await? {
             return Err(not_found());
         }
@@ -318,6 +325,16 @@ impl IdentityProviders {
     fn entry(&self, action: &'static str, id: IdentityProviderId, caller: &Caller, client: &Client) -> Entry {
         self.scribe.line(action, caller, client).about(id, None)
     }
+}
+
+/// Whoever says which provider is believed lets people in who are still there when a key is revoked. A key may delete one.
+fn check_person(caller: &Caller) -> Result<()> {
+    if caller.key_id.is_none() && caller.application_id.is_none() {
+        return Ok(());
+    }
+    let message =
+        "a key neither makes nor changes identity providers: an administrator who is signed in does";
+    Err(Error::forbidden(message).with_code("person_needed"))
 }
 
 /// Whether the organizations and roles of the group rules are there, and what new rules give is the caller's to give.

@@ -9,6 +9,7 @@ use crate::{
     auth::Client,
     fields::{checked_description, checked_name, refuse, wrong},
     pages::{cut, one_more},
+    still,
 };
 use bifrost_domain::{
     application::{Application, is_app_id},
@@ -148,6 +149,7 @@ impl Machines {
             updated_at: now,
         };
         let tx = self.store.db().begin().await?;
+        still::check(&tx, permit, now).await?;
         tx.insert_application(permit, &application).await.map_err(|error| match error {
             StoreError::Duplicate(_) => Error::conflict("another application has this `app_id`")
                 .with_code("app_id_taken")
@@ -186,6 +188,7 @@ impl Machines {
         }
         let tx = self.store.db().begin().await?;
         let before = tx.lock_application(permit, id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, self.clock.now()).await?;
         let after = Application {
             name: name.unwrap_or_else(|| before.name.clone()),
             description: description.unwrap_or_else(|| before.description.clone()),
@@ -226,6 +229,7 @@ impl Machines {
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
         let found = tx.lock_application(permit, id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, self.clock.now()).await?;
         tx.delete_application(permit, id).await?;
         let mut entry = self.application_line("application.delete", &found, permit.caller(), client);
         entry.changes = gone(described(&found));
@@ -267,6 +271,7 @@ impl Machines {
         let kept = fresh.key(KeyId::from_uuid(self.ids.next()), new, Some(permit.user_id()), now);
         let tx = self.store.db().begin().await?;
         let application = tx.lock_application(permit, id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, self.clock.now()).await?;
         check_person(permit.caller(), Some(id))?;
         check_own(permit.caller(), &application.scopes)?;
         check_assertion(permit.caller(), application.allow_user_assertion)?;
@@ -298,6 +303,7 @@ impl Machines {
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
         let application = tx.lock_application(permit, id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, self.clock.now()).await?;
         let found = tx.delete_application_key(permit, id, key).await?;
         let found = found.ok_or_else(|| Error::not_found("key"))?;
         let mut entry =

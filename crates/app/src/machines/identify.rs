@@ -174,10 +174,7 @@ impl Machines {
             self.applications.put(hash, now, Arc::clone(&found));
             found
         };
-        let holds = key::same(&found.hash, &hash)
-            && found.key.holds(now)
-            && found.application.is_active
-            && found.is_open;
+        let holds = key::same(&found.hash, &hash) && found.holds(now);
         holds.then_some(found).ok_or_else(invalid)
     }
 

@@ -8,6 +8,7 @@ use crate::{
     audit::{About, gone, made},
     auth::Client,
     fields::refuse,
+    still,
 };
 use bifrost_domain::{
     error::{Error, Result},
@@ -54,6 +55,7 @@ impl Machines {
             hash: fresh.hash.to_vec(),
         };
         let tx = self.store.db().begin().await?;
+        still::check(&tx, permit, self.clock.now()).await?;
         if !tx.insert_sdk_key(permit, &kept, MAX_KEYS).await? {
             return Err(Error::conflict(format!(
                 "you have {MAX_KEYS} keys, which is the most; revoke one first"
@@ -79,6 +81,7 @@ impl Machines {
         client: &Client,
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
+        still::check(&tx, permit, self.clock.now()).await?;
         let found = tx.delete_sdk_key(permit, id).await?.ok_or_else(|| Error::not_found("key"))?;
         let line = self.scribe.line("sdk_key.revoke", permit.caller(), client);
         let mut entry = line.about(id, found.organization_id);

@@ -9,6 +9,7 @@ use crate::{
     auth::Client,
     fields::{refuse, wrong},
     pages::{cut, one_more},
+    still,
 };
 use bifrost_domain::{
     error::{Error, Result},
@@ -82,6 +83,7 @@ impl Machines {
             is_open: true,
         };
         let tx = self.store.db().begin().await?;
+        still::check(&tx, permit, self.clock.now()).await?;
         tx.insert_workflow_key(permit, &kept).await.map_err(|error| match error {
             StoreError::Reference(_) => Error::not_found("organization"),
             other => other.into(),
@@ -105,6 +107,7 @@ impl Machines {
         client: &Client,
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
+        still::check(&tx, permit, self.clock.now()).await?;
         let found = tx.delete_workflow_key(permit, id).await?.ok_or_else(|| Error::not_found("key"))?;
         let line = self.scribe.line("workflow_key.revoke", permit.caller(), client);
         let mut entry = line.about(id, found.organization_id);

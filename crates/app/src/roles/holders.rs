@@ -5,7 +5,7 @@ use crate::{
     audit::{gone, made},
     auth::Client,
     pages::{cut, one_more},
-    users,
+    still, users,
 };
 use bifrost_domain::{
     error::{Error, Result},
@@ -73,7 +73,12 @@ impl Roles {
         // Who is about to leave the organization either has left, or takes the role along and loses it.
         tx.lock_tree().await?;
         let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, self.clock.now()).await?;
         check_grant(permit.caller(), &role.permissions)?;
+        if permit.caller().key_id.is_some() && !tx.are_all_registered(&users).await? {
+            let message = "a key gives no roles to people who have not registered: they could come back when it is revoked";
+            return Err(Error::forbidden(message).with_code("person_needed"));
+        }
         if !tx.may_all_have_role(role.organization_id, &users).await? {
             return Err(users::not_found());
         }
@@ -96,6 +101,7 @@ impl Roles {
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
         let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, self.clock.now()).await?;
         if !tx.take_role(user, id).await? {
             return Err(users::not_found());
         }
@@ -118,6 +124,7 @@ impl Roles {
         let forms: BTreeSet<FormId> = checked_ids("form_ids", forms)?;
         let tx = self.store.db().begin().await?;
         let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, self.clock.now()).await?;
         let with_global = permit.caller().is_platform_admin;
         if !tx.may_role_open_all(role.organization_id, with_global, &forms).await? {
             return Err(Error::not_found("form"));
@@ -141,6 +148,7 @@ impl Roles {
     ) -> Result<()> {
         let tx = self.store.db().begin().await?;
         let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, self.clock.now()).await?;
         if !tx.close_form(permit, id, form).await? {
             return Err(Error::not_found("form"));
         }

@@ -10,6 +10,7 @@ use crate::{
     auth::Client,
     fields::{checked_description, checked_name, refuse, wrong},
     pages::{cut, one_more},
+    still,
 };
 use bifrost_domain::{
     clock::{SharedClock, SharedIds},
@@ -130,6 +131,7 @@ impl Roles {
             updated_at: now,
         };
         let tx = self.store.db().begin().await?;
+        still::check(&tx, permit, now).await?;
         if let Some(id) = organization_id
             && tx.find_organization(id).await?.is_none()
         {
@@ -162,6 +164,7 @@ impl Roles {
         refuse(fields)?;
         let tx = self.store.db().begin().await?;
         let before = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, self.clock.now()).await?;
         let after = Role {
             name: name.unwrap_or_else(|| before.name.clone()),
             description: description.unwrap_or_else(|| before.description.clone()),
@@ -196,6 +199,7 @@ impl Roles {
     pub async fn delete(&self, permit: &Permit<WriteRoles>, id: RoleId, client: &Client) -> Result<()> {
         let tx = self.store.db().begin().await?;
         let role = tx.lock_role(permit, id).await?.ok_or_else(not_found)?;
+        still::check(&tx, permit, self.clock.now()).await?;
         tx.delete_role(permit, &role).await?;
         let mut entry = self.entry("role.delete", permit, &role, client);
         entry.changes = gone(described(&role));

@@ -16,6 +16,7 @@ use crate::{
     audit::Scribe,
     auth::{Auth, Client},
     pages::{cut, one_more},
+    still,
 };
 use bifrost_domain::{
     clock::{SharedClock, SharedIds},
@@ -137,11 +138,7 @@ impl Users {
         let person = tx.lock_person(permit, id).await?.ok_or_else(not_found)?;
         let caller = permit.caller();
         // Of two who suspend each other at once one comes second.
-        if caller.application_id.is_none() && !tx.is_active_user(caller.user_id).await? {
-            return Err(
-                Error::unauthenticated("your account is not active any more").with_code("account_inactive")
-            );
-        }
+        still::check(tx, permit, self.clock.now()).await?;
         if person.user.user_type == UserType::System {
             return Err(system_user());
         }

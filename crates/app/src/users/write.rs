@@ -4,6 +4,7 @@ use super::{Users, email_taken, keep_an_admin, myself, no_organization, superuse
 use crate::{
     audit::{changes, made, with_secret},
     auth::{Client, checked_email, checked_name, first_membership},
+    still,
 };
 use bifrost_domain::{
     error::{Error, Field, Result},
@@ -111,6 +112,7 @@ impl Users {
             tx.lock_tree().await?;
             tx.find_organization(home).await?.ok_or_else(no_organization)?;
         }
+        still::check(&tx, permit, now).await?;
         self.check_domain(&tx, permit, &email).await?;
         tx.insert_user(&user, hash.as_ref()).await.map_err(email_taken)?;
         self.settle(&tx, permit, &user, now).await?;
@@ -172,6 +174,9 @@ impl Users {
         let Person { user: before, mfa_enabled } = self.lock(&tx, permit, id).await?;
         if let Some(email) = &email {
             self.check_domain(&tx, permit, email).await?;
+        }
+        if email.is_some() && before.is_superuser {
+            check_person(permit)?;
         }
         let email = email.map(|email| email.as_str().to_owned());
         let mut after = changed(&before, &patch, email, name);
@@ -299,7 +304,8 @@ pub(super) fn check_person(permit: &Permit<WriteUsers>) -> Result<()> {
     if permit.caller().key_id.is_none() {
         return Ok(());
     }
-    let message = "a key sets no passwords, resets no second factors and makes no platform admins: an administrator who is signed in does";
+    let message = "a key sets no passwords, resets no second factors, makes no platform admins and changes no address of theirs or its own: \
+                   an administrator who is signed in does";
     Err(Error::forbidden(message).with_code("person_needed"))
 }
 

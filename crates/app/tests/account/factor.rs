@@ -257,7 +257,9 @@ async fn who_has_found_a_session_sets_up_no_factor(db: TestDatabase) {
     let old = world.state(&world.session().await).await.expect("signed in");
     world.clock.advance(Duration::minutes(9));
     let device = world.state(&world.device(&old).await.expect("let in")).await.expect("signed in");
-    world.set_up(&device).await.expect("its person was there nine minutes ago");
+    world.set_up(&old).await.expect("its person was there nine minutes ago");
+    let refused = world.set_up(&device).await.expect_err("nobody was there when it began");
+    assert_eq!(code_of_field(&refused), "password required");
     world.clock.advance(Duration::minutes(1));
     let later = world.state(&world.device(&old).await.expect("let in")).await.expect("signed in");
     for state in [&old, &device, &later] {

@@ -113,6 +113,19 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Whether this is the same person in the same scope, who holds all that `other` holds, there and elsewhere. That a second factor was
+    /// shown is none of it: who owes one has no permit.
+    #[must_use]
+    pub fn has_all_rights_of(&self, other: &Self) -> bool {
+        self.user_id == other.user_id
+            && self.scope == other.scope
+            && self.is_platform_admin >= other.is_platform_admin
+            && other.permissions.is_subset(&self.permissions)
+            && self.rights.contain(&other.rights)
+    }
+}
+
 fn is_admin(role: Option<MembershipRole>) -> bool {
     role.is_some_and(|role| role.reaches(MembershipRole::Admin))
 }

@@ -228,7 +228,9 @@ fn who_owes_a_second_factor_may_show_it_and_nothing_else() {
         for_every_action!(row);
     }
     let [before, _] = &anybody;
-    assert!(!Caller { owes_factor: false, ..before.clone() }.has_rights_of(before), "a live connection ends");
+    let shown = Caller { owes_factor: false, ..before.clone() };
+    assert!(!shown.has_rights_of(before), "a live connection ends");
+    assert!(shown.has_all_rights_of(before) && before.has_all_rights_of(&shown));
 }
 
 #[test]

@@ -92,16 +92,12 @@ class Crowd:
 
     def has_grown(self) -> bool:
         """Whether many have begun since it was asked, and true, for the last time."""
-        if not self.grows():
-            return False
-        self.fewest = self.count()
-        return True
-
-    def grows(self) -> bool:
-        """Whether many have begun since :meth:`has_grown` said so."""
         count = self.count()
         self.fewest = min(self.fewest, count)
-        return count >= self.fewest + MANY
+        if count < self.fewest + MANY:
+            return False
+        self.fewest = count
+        return True
 
 
 def threads_of(user: int) -> int:
@@ -126,13 +122,13 @@ def uses_more(pids: list[int], most: int, crowd: Crowd) -> bool:
 
 def _shares_more(pids: list[int], most: int, crowd: Crowd) -> bool:
     """Stops when many processes begin meanwhile, and after a second: what was not read is read next time."""
-    end = time.monotonic() + SHARES_SECONDS
+    end, before = time.monotonic() + SHARES_SECONDS, crowd.count()
     total = 0
     for pid in pids:
         total += _share(pid)
         if total > most:
             return True
-        if crowd.grows() or time.monotonic() >= end:
+        if crowd.count() >= before + MANY or time.monotonic() >= end:
             break
     return False
 

@@ -10,6 +10,7 @@ use bifrost_domain::{
         actions::{ReadApplications, WriteApplications},
     },
 };
+use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 use std::{collections::BTreeSet, num::NonZeroU32};
 use uuid::Uuid;
@@ -29,6 +30,14 @@ pub struct ApplicationKey {
     pub application: Application,
     /// Whether the organization of the API client is active.
     pub is_open: bool,
+}
+
+impl ApplicationKey {
+    /// Whether it has not expired, and its API client and organization are active.
+    #[must_use]
+    pub fn holds(&self, now: DateTime<Utc>) -> bool {
+        self.key.holds(now) && self.application.is_active && self.is_open
+    }
 }
 
 fn application_of(row: &QueryResult) -> Result<Application, Error> {
@@ -131,22 +140,31 @@ impl Reader {
     /// # Errors
     /// Away.
     pub async fn find_application_key(&self, hash: &Hash) -> Result<Option<ApplicationKey>, Error> {
-        let sql = format!(
-            "SELECT {COLUMNS}, {KEY_COLUMNS}, k.created_by AS key_created_by, k.hash, o.is_active AS is_open \
-             FROM application_keys k JOIN applications a ON a.id = k.application_id \
-             JOIN organizations o ON o.id = a.organization_id WHERE k.hash = $1"
-        );
-        let row = dialect::one(&self.db, &sql, [hash.to_vec().into()]).await?;
-        row.map(|row| {
-            Ok(ApplicationKey {
-                key: own_key_of(&row)?,
-                hash: dialect::get(&row, Keys::Applications.table(), "hash")?,
-                application: application_of(&row)?,
-                is_open: dialect::get(&row, "organizations", "is_open")?,
-            })
-        })
-        .transpose()
+        let sql = key_by("k.hash");
+        dialect::one(&self.db, &sql, [hash.to_vec().into()])
+            .await?
+            .as_ref()
+            .map(application_key_of)
+            .transpose()
     }
+}
+
+/// Reads a key with its API client.
+fn key_by(column: &str) -> String {
+    format!(
+        "SELECT {COLUMNS}, {KEY_COLUMNS}, k.created_by AS key_created_by, k.hash, o.is_active AS is_open \
+         FROM application_keys k JOIN applications a ON a.id = k.application_id \
+         JOIN organizations o ON o.id = a.organization_id WHERE {column} = $1"
+    )
+}
+
+fn application_key_of(row: &QueryResult) -> Result<ApplicationKey, Error> {
+    Ok(ApplicationKey {
+        key: own_key_of(row)?,
+        hash: dialect::get(row, Keys::Applications.table(), "hash")?,
+        application: application_of(row)?,
+        is_open: dialect::get(row, "organizations", "is_open")?,
+    })
 }
 
 fn own_key_of(row: &QueryResult) -> Result<Key, Error> {
@@ -154,6 +172,15 @@ fn own_key_of(row: &QueryResult) -> Result<Key, Error> {
 }
 
 impl Tx {
+    /// The key that somebody showed before, as this transaction sees it.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn find_application_key_by_id(&self, id: KeyId) -> Result<Option<ApplicationKey>, Error> {
+        let found = rows(&self.inner, &key_by("k.id"), [id.as_uuid().into()]).await?;
+        found.first().map(application_key_of).transpose()
+    }
+
     /// An API client that the permit reaches, kept as it is until this transaction ends.
     ///
     /// # Errors

@@ -73,6 +73,15 @@ impl Reader {
 }
 
 impl Tx {
+    /// The key that somebody showed before, as this transaction sees it.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn find_sdk_key_by_id(&self, id: KeyId) -> Result<Option<SdkKey>, Error> {
+        let sql = format!("SELECT {} FROM sdk_keys k WHERE k.id = $1", columns());
+        rows(&self.inner, &sql, [id.as_uuid().into()]).await?.first().map(sdk_key_of).transpose()
+    }
+
     /// Adds a key of the caller, unless he has `most` already: tells whether it was added.
     ///
     /// # Errors

@@ -232,13 +232,21 @@ impl Tx {
         self.person(reach_of(permit), id, lock).await
     }
 
+    /// A user by id, as this transaction sees him.
+    ///
+    /// # Errors
+    /// Away.
+    pub async fn find_user(&self, id: UserId) -> Result<Option<User>, Error> {
+        let row = users::Entity::find_by_id(id.as_uuid()).one(&self.inner).await?;
+        row.map(User::try_from).transpose()
+    }
+
     /// Whether somebody is active as this transaction sees it.
     ///
     /// # Errors
     /// Away.
     pub async fn is_active_user(&self, id: UserId) -> Result<bool, Error> {
-        let user = users::Entity::find_by_id(id.as_uuid()).one(&self.inner).await?;
-        Ok(user.is_some_and(|user| user.is_active))
+        Ok(self.find_user(id).await?.is_some_and(|user| user.is_active))
     }
 
     /// Somebody of any of the organizations in which the caller may do `A`: whom he may bring from one to another.

@@ -209,7 +209,8 @@ impl Tx {
         let changed = dialect::execute_in(
             &self.inner,
             "UPDATE users SET is_registered = TRUE, name = COALESCE($2, name), password_hash = $3, updated_at = $4 \
-             WHERE id = $1 AND is_registered = FALSE AND is_active = TRUE AND is_superuser = FALSE AND user_type = 'ORG'",
+             WHERE id = $1 AND is_registered = FALSE AND is_active = TRUE AND is_superuser = FALSE AND user_type = 'ORG' \
+             AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = $1 AND m.role IN ('admin', 'owner'))",
             [
                 id.as_uuid().into(),
                 name.into(),

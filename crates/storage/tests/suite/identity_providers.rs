@@ -86,7 +86,10 @@ async fn a_provider_through_its_life(db: TestDatabase) {
     let changed = IdentityProvider { display_name: "New".to_owned(), is_active: false, ..made.clone() };
     let tx = bed.store.db().begin().await.expect("begin");
     assert!(tx.update_identity_provider(&permit(&bed), &changed, None).await.expect("changed"));
-    assert_eq!(tx.find_identity_provider(made.id).await.expect("read").expect("there").display_name, "New");
+    assert_eq!(
+        tx.lock_identity_provider(&permit(&bed), made.id).await.expect("read").expect("there").display_name,
+        "New"
+    );
     assert_eq!(tx.count_identity_providers().await.expect("counted"), 1);
     tx.commit().await.expect("commit");
     assert!(bed.reader.find_provider_secret(made.id).await.expect("read").is_some(), "it stayed");

@@ -105,7 +105,7 @@ async fn what_belongs_to_an_organization_keeps_it(db: TestDatabase) {
     let mut other = bed.pending();
     other.scope = organization(2);
     bed.submit(&other).await;
-    assert_eq!(deletion(&bed).await, Deletion::Done);
+    assert_eq!(deletion(&bed).await, Deletion::Done { memberships: 0, keys: 0 });
     bed.submit(&run).await;
     assert_eq!(kept_by(&bed).await, ["executions"]);
 }

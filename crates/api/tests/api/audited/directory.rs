@@ -40,7 +40,8 @@ pub(super) async fn organizations_and_people(walk: &mut Walk, admin: Someone) ->
     let expected = line("organization.create", ADMIN, &other).of(&other);
     walk.left([expected.changes(made(all.clone()))]).await;
     walk.ask(Ask::to("DELETE /api/organizations/{id}").at(&[&other]).by(by)).await;
-    walk.left([line("organization.delete", ADMIN, &other).of(&other).changes(gone(all))]).await;
+    let expected = line("organization.delete", ADMIN, &other).of(&other).changes(gone(all));
+    walk.left([expected.detail(json!({"memberships_ended": 0, "keys_ended": 0}))]).await;
 
     let ann = people(walk, &admin, &acme).await;
     Scene { admin, acme, ann }

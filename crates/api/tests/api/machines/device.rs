@@ -6,6 +6,7 @@ use axum::{
     body::Body,
     http::{Method, Request, StatusCode},
 };
+use bifrost_domain::rights::MembershipRole;
 use serde_json::{Value, json};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -132,6 +133,35 @@ async fn what_ends_otherwise() {
     assert_eq!((long.problem().0, long.fields()[0].0.as_str()), (422, "client_id"));
     let empty = server.ask(Method::POST, "/auth/device/code", &[], None).await;
     assert_eq!(empty.status, StatusCode::OK, "{}", empty.text);
+}
+
+/// Somebody who was tricked into a yes gives no more than a program's session: not the account.
+#[tokio::test]
+async fn a_program_that_was_let_in_takes_no_account_and_lets_nobody_in() {
+    let server = Server::start().await;
+    let (admin, _) = server.admin().await;
+    let home = server.organization(&admin, "Home").await;
+    let owner = server.ranked("owner@home.example", &home, MembershipRole::Owner).await;
+    let me = text(&server.get("/auth/me", &owner).await.json(), "id");
+    let (device, letters) = begin(&server).await;
+    let yes = json!({"user_code": letters, "approve": true});
+    assert_eq!(server.post("/auth/device/authorize", &owner, yes).await.status, StatusCode::OK);
+    let program = text(&poll(&server, &device).await.json(), "access_token");
+    assert_eq!(server.get("/auth/me", &program).await.status, StatusCode::OK);
+
+    let bearer = format!("Bearer {program}");
+    let headers = [("authorization", bearer.as_str())];
+    let path = format!("/api/users/{me}");
+    let body = Some(json!({"email": "mine@home.example"}));
+    let moved = server.ask(Method::PATCH, &path, &headers, body).await;
+    assert_eq!(moved.problem(), (403, "sign_in_again".to_owned()));
+    let factor = server.post("/auth/mfa/setup", &program, json!({})).await;
+    assert_eq!(factor.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", factor.text);
+    let (_, letters) = begin(&server).await;
+    let yes = json!({"user_code": letters, "approve": true});
+    let refused = server.post("/auth/device/authorize", &program, yes.clone()).await;
+    assert_eq!(refused.problem(), (403, "sign_in_again".to_owned()));
+    assert_eq!(server.post("/auth/device/authorize", &owner, yes).await.status, StatusCode::OK);
 }
 
 /// When all sessions of somebody end, so do his keys, and what he let in but has not come yet.

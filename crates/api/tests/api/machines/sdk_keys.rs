@@ -261,6 +261,19 @@ async fn a_platform_admins_key_is_an_owners_and_leaves_nobody_behind() {
     let path = format!("/api/users/{ann}");
     let named = ask(&server, &key, Method::PATCH, &path, Some(json!({"name": "Ann"}))).await;
     assert_eq!(named.status, StatusCode::OK, "at home it is an owner's");
+    // Whoever says which provider is believed lets people in who stay: that is no key's, of the whole platform's neither.
+    let everywhere = text(&server.post("/api/sdk/keys", &admin, json!({})).await.json(), "key");
+    let provider = json!({"name": "mine", "display_name": "Mine", "kind": "generic", "issuer": "https://id.example", "client_id": "c"});
+    let made =
+        ask(&server, &everywhere, Method::POST, "/api/identity-providers", Some(provider.clone())).await;
+    assert_eq!(made.problem(), (403, "person_needed".to_owned()));
+    let made = server.post("/api/identity-providers", &admin, provider).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    let path = format!("/api/identity-providers/{}", text(&made.json(), "id"));
+    for (key, refused) in [(&everywhere, (403, "person_needed")), (&key, (403, "forbidden"))] {
+        let changed = ask(&server, key, Method::PATCH, &path, Some(json!({"is_active": true}))).await;
+        assert_eq!(changed.problem(), (refused.0, refused.1.to_owned()));
+    }
     // Its own person's account is not the key's either.
     let owner = server.ranked("owner@home.example", &home, MembershipRole::Owner).await;
     let own = text(&server.post("/api/sdk/keys", &owner, json!({})).await.json(), "key");

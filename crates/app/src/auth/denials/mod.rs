@@ -155,14 +155,27 @@ impl Writer {
         let mut lost = beyond + self.lost.swap(0, Ordering::Relaxed);
         if !lines.is_empty() && write(&self.store, &lines).await.is_err() {
             tokio::time::sleep(RETRY).await;
-            if let Err(error) = write(&self.store, &lines).await {
-                tracing::error!(error = %error, "refusals cannot be written to the audit log");
-                lost += lines.len() as u64;
+            if write(&self.store, &lines).await.is_err() {
+                lost += self.write_each(&lines).await;
             }
         }
         if lost > 0 {
             tracing::warn!(count = lost, "refusals are missing from the audit log");
         }
+    }
+
+    /// Writes lines by themselves, so that one which the store does not take costs no other; tells how many are lost.
+    async fn write_each(&self, lines: &[Entry]) -> u64 {
+        let mut lost = 0;
+        for (n, line) in lines.iter().enumerate() {
+            let Err(error) = write(&self.store, std::slice::from_ref(line)).await else { continue };
+            tracing::error!(error = %error, "a refusal cannot be written to the audit log");
+            if error.is_away() {
+                return lost + (lines.len() - n) as u64;
+            }
+            lost += 1;
+        }
+        lost
     }
 }
 

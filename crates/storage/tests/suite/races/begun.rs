@@ -116,7 +116,6 @@ async fn one_of_two_decides_about_the_program(db: TestDatabase) {
                     user: ann.id,
                     epoch: ann.epoch,
                     factor_at: None,
-                    authenticated_at: None,
                     session: None,
                     ends_at: None,
                 },

@@ -43,7 +43,7 @@ async fn an_organization_is_deleted_or_has_the_run(db: TestDatabase) {
             at_once(turn, deletion(&rivals, turn.into()), async move { other.hot.submit(given).await }).await;
         let is_there = rivals.bed.reader.find_status(id).await.expect("read").is_some();
         match (deleted.expect("asked"), accepted) {
-            (Deletion::Done, Err(Error::NoOrganization)) => assert!(!is_there),
+            (Deletion::Done { .. }, Err(Error::NoOrganization)) => assert!(!is_there),
             (Deletion::InUse(what), Ok(())) => {
                 assert!(is_there);
                 assert_eq!(what, ["executions"]);
@@ -67,7 +67,7 @@ async fn an_organization_is_deleted_or_has_the_person(db: TestDatabase) {
         })
         .await;
         match (deleted.expect("asked"), added) {
-            (Deletion::Done, Err(Error::Reference(_))) => {}
+            (Deletion::Done { .. }, Err(Error::Reference(_))) => {}
             (Deletion::InUse(what), Ok(())) => assert_eq!(what, ["people"]),
             other => panic!("{other:?}"),
         }
@@ -88,7 +88,7 @@ async fn an_organization_is_deleted_or_has_the_value(db: TestDatabase) {
         })
         .await;
         match (deleted.expect("asked"), put) {
-            (Deletion::Done, Err(Error::Reference(_))) => {}
+            (Deletion::Done { .. }, Err(Error::Reference(_))) => {}
             (Deletion::InUse(what), Ok(())) => assert_eq!(what, ["configuration values"]),
             other => panic!("{other:?}"),
         }
@@ -103,8 +103,8 @@ async fn one_of_two_deletes_an_organization(db: TestDatabase) {
         let (first, second) =
             at_once(turn, deletion(&rivals, turn.into()), deletion(&rivals, turn.into())).await;
         let mut outcomes = [first.expect("asked"), second.expect("asked")];
-        outcomes.sort_by_key(|outcome| *outcome != Deletion::Done);
-        assert_eq!(outcomes, [Deletion::Done, Deletion::Unknown]);
+        outcomes.sort_by_key(|outcome| !matches!(outcome, Deletion::Done { .. }));
+        assert_eq!(outcomes, [Deletion::Done { memberships: 0, keys: 0 }, Deletion::Unknown]);
     }
     rivals.agree().await;
 }

@@ -4,7 +4,7 @@ use super::{Rivals, Side, TURNS, at_once, begun::provider, both, permit, within}
 use crate::forms::form;
 use bifrost_domain::{
     branding::LogoKind,
-    identity_provider::ExternalIdentity,
+    identity_provider::{ExternalIdentity, IdentityProvider},
     ids::{OrganizationId, RoleId},
     rights::{MembershipRole, MembershipSource},
     scope::Scope,
@@ -23,6 +23,7 @@ on_both_databases![
     one_of_two_ends_the_membership,
     one_of_two_unlinks_the_identity,
     one_of_two_deletes_the_provider,
+    of_two_changes_of_a_provider_both_stay,
     one_of_two_takes_the_picture,
     one_of_two_takes_the_logo,
 ];
@@ -183,6 +184,37 @@ async fn one_of_two_deletes_the_provider(db: TestDatabase) {
         let (first, second) = at_once(turn, delete(one), delete(other)).await;
         assert!(first != second, "{first} and {second}");
         assert_eq!(rivals.bed.reader.list_identity_providers().await.expect("read"), []);
+    }
+    rivals.agree().await;
+}
+
+/// A change writes the whole provider, so it reads it first: one that was switched off in between must not come back.
+async fn of_two_changes_of_a_provider_both_stay(db: TestDatabase) {
+    let rivals = Rivals::new(db).await;
+    let ann = rivals.person().await;
+    for turn in 0..TURNS {
+        let id = provider(&rivals).await;
+        let change = |side: Side, what: fn(&mut IdentityProvider)| {
+            let ann = ann.clone();
+            async move {
+                let tx = side.store.db().begin().await.expect("begin");
+                let mut provider =
+                    tx.lock_identity_provider(&permit(&ann), id).await.expect("asked").expect("there");
+                what(&mut provider);
+                assert!(tx.update_identity_provider(&permit(&ann), &provider, None).await.expect("asked"));
+                tx.commit().await.expect("commit");
+            }
+        };
+        let (one, other) = rivals.sides();
+        at_once(
+            turn,
+            change(one, |provider| provider.is_active = false),
+            change(other, |provider| provider.display_name = "New".to_owned()),
+        )
+        .await;
+        let all = rivals.bed.reader.list_identity_providers().await.expect("read");
+        let found = all.iter().find(|provider| provider.id == id).expect("there");
+        assert_eq!((found.is_active, found.display_name.as_str()), (false, "New"));
     }
     rivals.agree().await;
 }
