@@ -4,14 +4,14 @@ use crate::{
     data_folder,
     settings::{Database, DatabaseSettings, Environment},
 };
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use bifrost_domain::clock::{Clock, SharedClock, SystemClock};
 use bifrost_migration::{
     Runner, Step,
     cli::{self, OnDatabase},
     place::Place,
 };
-use bifrost_storage::{Db, Store, Target};
+use bifrost_storage::{Db, Store, Target, examine::examine};
 use chrono::Duration;
 use secrecy::ExposeSecret;
 use std::{io::Write, sync::Arc};
@@ -59,6 +59,10 @@ pub async fn command(command: &OnDatabase, settings: &DatabaseSettings) -> Resul
         ),
     };
     let is_file = matches!(place, Place::Sqlite(_));
+    if !is_file && let Err(error) = examine(&target).await {
+        // A pool only tells that it waited in vain; a single connection tells why, at once.
+        bail!(error.explain(&settings.database.describe()));
+    }
     let _folder = if is_file && command.changes() {
         Some(data_folder::take_in_turn(&settings.data_dir).await?)
     } else {

@@ -323,6 +323,40 @@ fn what_is_allowed_but_risky_is_a_warning() {
 }
 
 #[test]
+fn what_production_is_warned_of_is_nobody_elses_matter() {
+    let warned = |environment: &str, pairs: &[(&str, &str)]| {
+        let production = with_stack(&[
+            ("ENVIRONMENT", environment),
+            ("SECRET_KEY", KEY),
+            ("ENCRYPTION_KEY", WRAPPING_KEY),
+            ("PUBLIC_URL", "https://bifrost.example.org"),
+        ]);
+        let all = [production.as_slice(), pairs].concat();
+        Settings::from_map(&map(&all), Mode::Api).expect("accepted").warnings
+    };
+    let argon2 = |memory: &str, passes: &str| {
+        warned("production", &[("ARGON2_MEMORY_KIB", memory), ("ARGON2_PASSES", passes)])
+    };
+    assert_eq!(warned("production", &[("REGISTRATION_ENABLED", "false")]), [""; 0]);
+    let said = warned("production", &[("REGISTRATION_ENABLED", "true")]);
+    assert!(said.len() == 1 && said[0].starts_with("REGISTRATION_ENABLED=true: "), "{said:?}");
+    for (memory, passes) in
+        [("19456", "2"), ("47104", "1"), ("12288", "3"), ("9216", "4"), ("8192", "5"), ("65536", "3")]
+    {
+        assert_eq!(argon2(memory, passes), [""; 0], "{memory} {passes}");
+    }
+    for (memory, passes) in [("19455", "2"), ("47103", "1"), ("12287", "3"), ("9215", "4"), ("8192", "1")] {
+        let said = argon2(memory, passes);
+        assert!(said.len() == 1 && said[0].contains("ARGON2_PASSES"), "{memory} {passes}: {said:?}");
+        assert!(said[0].contains(&format!("ARGON2_MEMORY_KIB={memory} ")), "{said:?}");
+    }
+    let all = [("REGISTRATION_ENABLED", "true"), ("ARGON2_MEMORY_KIB", "8192"), ("ARGON2_PASSES", "1")];
+    for elsewhere in ["development", "testing"] {
+        assert_eq!(warned(elsewhere, &all), [""; 0], "{elsewhere}");
+    }
+}
+
+#[test]
 fn secrets_are_read_from_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str, content: &[u8]| {

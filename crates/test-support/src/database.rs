@@ -10,7 +10,8 @@ use bifrost_migration::{
     sea_orm::{ConnectionTrait, Statement},
 };
 use bifrost_storage::{Db, Store, Target};
-use std::{path::PathBuf, sync::Arc};
+use futures::FutureExt;
+use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc};
 use tempfile::TempDir;
 
 /// Where PostgreSQL is when `DATABASE_URL` is not set.
@@ -103,14 +104,11 @@ impl TestDatabase {
     /// # Panics
     /// When the test panicked, or the database cannot be removed.
     #[expect(clippy::expect_used, reason = "a database that stays behind is a failure")]
-    pub async fn run<F>(self, case: impl FnOnce(Self) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let outcome = tokio::spawn(case(self.clone())).await;
+    pub async fn run<F: Future<Output = ()>>(self, case: impl FnOnce(Self) -> F) {
+        let outcome = AssertUnwindSafe(Box::pin(case(self.clone()))).catch_unwind().await;
         self.remove().await.expect("remove the database");
-        if let Err(error) = outcome {
-            std::panic::resume_unwind(error.into_panic());
+        if let Err(panic) = outcome {
+            std::panic::resume_unwind(panic);
         }
     }
 

@@ -11,8 +11,16 @@ use bifrost_domain::{
     rights::MembershipRole,
 };
 use bifrost_storage::audit::{Entry, Outcome};
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
+
+on_both_databases![
+    every_change_is_found_by_who_did_what_to_what_and_when,
+    an_organization_sees_what_is_about_it_and_members_see_nothing,
+    pages_have_no_holes,
+    the_file_is_whole_harmless_and_bounded,
+];
 
 fn entries(reply: &Reply) -> Vec<Value> {
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
@@ -35,9 +43,8 @@ async fn company(server: &Server, token: &str, name: &str, domain: &str) -> Stri
     made.json()["id"].as_str().expect("an id").to_owned()
 }
 
-#[tokio::test]
-async fn every_change_is_found_by_who_did_what_to_what_and_when() {
-    let server = Server::start().await;
+async fn every_change_is_found_by_who_did_what_to_what_and_when(db: TestDatabase) {
+    let server = Server::on(db).await;
     let (admin, _) = server.admin().await;
     let acme = company(&server, &admin, "Acme", "acme.example").await;
     let other = company(&server, &admin, "Other", "other.example").await;
@@ -110,9 +117,8 @@ async fn every_change_is_found_by_who_did_what_to_what_and_when() {
     assert_eq!((file.problem().0, file.fields()[0].0.as_str()), (422, "format"));
 }
 
-#[tokio::test]
-async fn an_organization_sees_what_is_about_it_and_members_see_nothing() {
-    let server = Server::start().await;
+async fn an_organization_sees_what_is_about_it_and_members_see_nothing(db: TestDatabase) {
+    let server = Server::on(db).await;
     let (platform, _) = server.admin().await;
     let acme = company(&server, &platform, "Acme", "acme.example").await;
     company(&server, &platform, "Other", "other.example").await;
@@ -191,9 +197,8 @@ fn ids(lines: &[Value]) -> Vec<String> {
     lines.iter().map(|line| line["id"].as_str().expect("an id").to_owned()).collect()
 }
 
-#[tokio::test]
-async fn pages_have_no_holes() {
-    let server = Server::start().await;
+async fn pages_have_no_holes(db: TestDatabase) {
+    let server = Server::on(db).await;
     let (admin, _) = server.admin().await;
     let written = fill(&server, 25, |n| format!("{n}@acme.example")).await;
     let (mut seen, mut token) = (Vec::new(), String::new());
@@ -212,10 +217,9 @@ async fn pages_have_no_holes() {
     assert_eq!(seen, written);
 }
 
-#[tokio::test]
-async fn the_file_is_whole_harmless_and_bounded() {
+async fn the_file_is_whole_harmless_and_bounded(db: TestDatabase) {
     const LINES: usize = 1_200;
-    let server = Server::start_with(|setup| setup.api.audit_export_lines = 1_100).await;
+    let server = Server::on_with(db, |setup| setup.api.audit_export_lines = 1_100).await;
     let (admin, _) = server.admin().await;
     let formula =
         |n| if n == 0 { "=HYPERLINK(\"http://x\")".to_owned() } else { format!("{n}@acme.example") };

@@ -2,7 +2,17 @@
 
 use crate::support::Server;
 use axum::http::{Method, StatusCode};
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::{Value, json};
+
+on_both_databases![
+    an_organization_through_its_life,
+    what_is_refused,
+    pages_follow_each_other_without_holes,
+    people_of_an_organization_may_not,
+    the_header_that_chooses_an_organization,
+    a_suspended_organization_locks_its_people_out,
+];
 
 const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
@@ -16,9 +26,8 @@ async fn ask(
     server.ask(method, path, &[("authorization", &format!("Bearer {token}"))], body).await
 }
 
-#[tokio::test]
-async fn an_organization_through_its_life() {
-    let server = Server::start().await;
+async fn an_organization_through_its_life(db: TestDatabase) {
+    let server = Server::on(db).await;
     let (admin, _) = server.admin().await;
     let body = json!({"name": " Acme ", "domain": "ACME.example", "settings": {"a": [1]}});
     let made = server.post("/api/organizations", &admin, body).await;
@@ -57,9 +66,8 @@ async fn an_organization_through_its_life() {
     assert_eq!(patch.problem().0, 404);
 }
 
-#[tokio::test]
-async fn what_is_refused() {
-    let server = Server::start().await;
+async fn what_is_refused(db: TestDatabase) {
+    let server = Server::on(db).await;
     let (admin, _) = server.admin().await;
     let required = |flag: Value| json!({"name": "Acme", "settings": {"security": {"mfa_required": flag}}});
     for (body, path, code) in [
@@ -103,9 +111,8 @@ async fn what_is_refused() {
     assert_eq!(in_use.problem(), (409, "organization_in_use".to_owned()));
 }
 
-#[tokio::test]
-async fn pages_follow_each_other_without_holes() {
-    let server = Server::start().await;
+async fn pages_follow_each_other_without_holes(db: TestDatabase) {
+    let server = Server::on(db).await;
     let (admin, _) = server.admin().await;
     let mut expected = Vec::new();
     for n in 0..5 {
@@ -134,9 +141,8 @@ async fn pages_follow_each_other_without_holes() {
     }
 }
 
-#[tokio::test]
-async fn people_of_an_organization_may_not() {
-    let server = Server::start().await;
+async fn people_of_an_organization_may_not(db: TestDatabase) {
+    let server = Server::on(db).await;
     let (admin, _) = server.admin().await;
     let home = server.organization(&admin, "Home").await;
     let ann = server.person("ann@home.example", &home).await;
@@ -156,9 +162,8 @@ async fn people_of_an_organization_may_not() {
     }
 }
 
-#[tokio::test]
-async fn the_header_that_chooses_an_organization() {
-    let server = Server::start().await;
+async fn the_header_that_chooses_an_organization(db: TestDatabase) {
+    let server = Server::on(db).await;
     let (admin, _) = server.admin().await;
     let (home, other) =
         (server.organization(&admin, "Home").await, server.organization(&admin, "Other").await);
@@ -190,9 +195,8 @@ async fn the_header_that_chooses_an_organization() {
     assert_eq!(server.ask(Method::GET, "/auth/me", &twice, None).await.problem().0, 400);
 }
 
-#[tokio::test]
-async fn a_suspended_organization_locks_its_people_out() {
-    let server = Server::start().await;
+async fn a_suspended_organization_locks_its_people_out(db: TestDatabase) {
+    let server = Server::on(db).await;
     let (admin, _) = server.admin().await;
     let home = server.organization(&admin, "Home").await;
     let ann = server.person("ann@home.example", &home).await;

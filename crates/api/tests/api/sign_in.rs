@@ -5,9 +5,12 @@ use axum::{
     body::Body,
     http::{Method, Request, StatusCode},
 };
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use chrono::Duration;
 use serde_json::json;
 use std::num::NonZeroU32;
+
+on_both_databases![a_refresh_token_is_used_once,];
 
 #[tokio::test]
 async fn sign_in_and_who_am_i() {
@@ -74,9 +77,8 @@ async fn wrong_passwords_say_nothing() {
     assert_eq!(long.fields(), [("password".to_owned(), "too_long".to_owned())]);
 }
 
-#[tokio::test]
-async fn a_refresh_token_is_used_once() {
-    let server = Server::start().await;
+async fn a_refresh_token_is_used_once(db: TestDatabase) {
+    let server = Server::on(db).await;
     let (_, first) = server.admin().await;
     let ask = async |token: &str| {
         server.ask(Method::POST, "/auth/refresh", &[], Some(json!({"refresh_token": token}))).await

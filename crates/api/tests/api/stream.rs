@@ -114,7 +114,7 @@ async fn a_quiet_connection_is_kept_open_by_comments() {
 
 #[tokio::test]
 async fn who_does_not_read_is_let_go() {
-    let server = Server::start_with(|setup| setup.api.live_send_timeout = Duration::from_millis(50)).await;
+    let server = Server::start_with(|setup| setup.api.live_send_timeout = Duration::from_secs(1)).await;
     let (admin, _) = server.admin().await;
     let id = running(&server, &admin, 500).await;
     let hangup = Hangup::default();

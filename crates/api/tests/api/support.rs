@@ -27,19 +27,20 @@ use bifrost_app::{
     users::Users,
 };
 use bifrost_domain::{
-    clock::{Clock, Ids, SystemIds},
+    clock::{Clock, Ids, SystemClock, SystemIds},
     ids::{OrganizationId, UserId},
     policy::{Caller, Permit, actions::ReadAudit, authorize},
     rights::{MembershipRole, MembershipSource},
     user::{User, UserType},
 };
 use bifrost_storage::{Store, memberships::Membership};
-use bifrost_test_support::{MovableClock, TestDatabase, password_hash};
+use bifrost_test_support::{MovableClock, TestDatabase, lines, password_hash};
 use secrecy::SecretBox;
 use serde_json::Value;
 use std::{net::SocketAddr, sync::Arc};
 use tempfile::TempDir;
 use tower::ServiceExt;
+use uuid::Uuid;
 
 pub(crate) const KEY: &str = "q8Zr2LwXc7VbN1mK5tYhG3fD9sJ4pA6e";
 
@@ -113,11 +114,24 @@ impl Reply {
 }
 
 impl Server {
+    /// On SQLite: for what does not hang on the database. Cases whose code asks it for more than rows by their id (tenants, lists,
+    /// locks, JSON) take a [`TestDatabase`] and stand in `on_both_databases!`.
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
+    /// As [`Server::start`].
     pub(crate) async fn start_with(change: impl FnOnce(&mut Setup)) -> Self {
+        Self::on_with(TestDatabase::sqlite().await, change).await
+    }
+
+    /// On the database of a case.
+    pub(crate) async fn on(db: TestDatabase) -> Self {
+        Self::on_with(db, |_| {}).await
+    }
+
+    /// As [`Server::on`].
+    pub(crate) async fn on_with(db: TestDatabase, change: impl FnOnce(&mut Setup)) -> Self {
         let environment = Environment::Testing;
         let mut setup = Setup {
             api: ApiSettings::new(environment, "http://localhost:8000".parse().expect("a URL")),
@@ -131,8 +145,10 @@ impl Server {
             role_ids: Arc::new(SystemIds),
         };
         change(&mut setup);
-        let db = TestDatabase::sqlite().await;
         let (store, clock, ids) = (db.store(), Arc::new(MovableClock::default()), Arc::new(SystemIds));
+        // Runs lie in the day of their id, and ids are of today, whatever the clock of a test says.
+        let now = SystemClock.now();
+        store.ensure_partitions(now, now + chrono::Duration::days(1)).await.expect("partitions");
         let auth = Arc::new(Auth::new(store.clone(), clock.clone(), ids.clone(), setup.auth));
         if setup.dev_user {
             auth.ensure_dev_user().await.expect("the development user");
@@ -325,6 +341,24 @@ impl Server {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         panic!("the audit log has not {count} lines of {action}");
+    }
+
+    /// An id as it stands in SQL.
+    pub(crate) fn sql_id(&self, id: &str) -> String {
+        let id: Uuid = id.parse().expect("an id");
+        if self.store.db().is_postgres() { format!("'{id}'") } else { format!("X'{}'", id.simple()) }
+    }
+
+    /// Makes a form of an organization, or a global one, which no route does yet.
+    pub(crate) async fn make_form(&self, id: &str, organization: Option<&str>) {
+        let now = self.clock.now().to_rfc3339();
+        let home = organization.map_or_else(|| "NULL".to_owned(), |id| self.sql_id(id));
+        let id = self.sql_id(id);
+        let sql = format!(
+            "INSERT INTO forms (id, organization_id, name, form_schema, access_level, is_active, created_at, updated_at) \
+             VALUES ({id}, {home}, 'F', '{{}}', 'role_based', TRUE, '{now}', '{now}') RETURNING name AS line"
+        );
+        assert_eq!(lines(self.store.db(), &sql).await, ["F"]);
     }
 
     /// Makes an organization: its id.

@@ -177,8 +177,36 @@ pub struct Field {
     pub message: String,
 }
 
+/// Every status of an execution, in the order of its life.
+pub const STATUSES: [&str; 9] = [
+    "Scheduled",
+    "Pending",
+    "Running",
+    "Success",
+    "CompletedWithErrors",
+    "Failed",
+    "Timeout",
+    "Cancelling",
+    "Cancelled",
+];
+
 /// Whether nothing changes a status any more.
 #[must_use]
 pub fn is_terminal(status: &str) -> bool {
     matches!(status, "Success" | "CompletedWithErrors" | "Failed" | "Timeout" | "Cancelled")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bifrost_domain::execution::Status;
+
+    #[test]
+    fn statuses_are_those_of_the_server() {
+        let known: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
+        assert_eq!(STATUSES.as_slice(), known);
+        for status in Status::ALL {
+            assert_eq!(is_terminal(status.as_str()), status.is_terminal(), "{status:?}");
+        }
+    }
 }

@@ -16,14 +16,8 @@ Examples:
   bifrost login --device                         a browser, on any machine, says yes
   bifrost login --email ann@acme.example --password-stdin < password.txt")]
 pub struct Login {
-    /// Its address.
-    #[arg(
-        value_name = "URL",
-        env = "BIFROST_URL",
-        hide_env_values = true,
-        help = "Address of the server [default: the one signed in to last, else http://localhost:8000]"
-    )]
-    url: Option<String>,
+    #[command(flatten)]
+    place: Place,
     /// Who signs in; asked for when it is left out
     #[arg(long, value_name = "E-MAIL")]
     email: Option<String>,
@@ -41,9 +35,38 @@ pub struct Login {
 /// Arguments of `logout`.
 #[derive(Debug, clap::Args)]
 pub struct Logout {
-    /// Address of the server [default: the one signed in to last]
-    #[arg(value_name = "URL", env = "BIFROST_URL", hide_env_values = true)]
+    #[command(flatten)]
+    place: Place,
+}
+
+/// The server whose session it is about; these commands are about nothing else, so that its address may also stand alone.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// Its address.
+    #[arg(
+        value_name = "URL",
+        help = "Address of the server [default: the one signed in to last, else http://localhost:8000]"
+    )]
+    address: Option<String>,
+    /// The same, as other commands have it
+    #[arg(long, value_name = "URL", env = "BIFROST_URL", hide_env_values = true)]
     url: Option<String>,
+}
+
+impl Place {
+    /// What was typed goes before the environment.
+    fn url(self) -> Result<Option<String>, Failure> {
+        let is_typed =
+            |url: &String| std::env::var_os("BIFROST_URL").is_none_or(|known| known != url.as_str());
+        match (self.address, self.url) {
+            (Some(address), Some(url)) if address != url && is_typed(&url) => Err(Failure::usage(format!(
+                "say one address: `{}` or --url `{}`",
+                text::line(&address),
+                text::line(&url)
+            ))),
+            (address, url) => Ok(address.or(url)),
+        }
+    }
 }
 
 /// Arguments of `whoami`.
@@ -61,7 +84,7 @@ pub struct Whoami {
 /// # Errors
 /// When the server says no, or it cannot be kept.
 pub async fn login(arguments: Login) -> Result<Exit, Failure> {
-    let client = Client::of_nobody(arguments.url.as_deref())?;
+    let client = Client::of_nobody(arguments.place.url()?.as_deref())?;
     let server = client.server();
     if server.is_open() && !arguments.insecure_http {
         return Err(Failure::usage(format!(
@@ -139,7 +162,7 @@ async fn with_password(
 /// # Errors
 /// When it cannot be removed here. A server that is away is no error: the session is forgotten here, and ends there by itself.
 pub async fn logout(arguments: Logout) -> Result<Exit, Failure> {
-    let client = Client::open(&ServerArguments { url: arguments.url, organization: None })?;
+    let client = Client::open(&ServerArguments { url: arguments.place.url()?, organization: None })?;
     let server = client.server().clone();
     if client.store()?.read()?.session(&server).is_none() {
         terminal::note(&format!("nobody is signed in to {server}"));

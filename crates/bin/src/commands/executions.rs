@@ -1,10 +1,14 @@
 //! `executions`: what ran, and one of them whole.
 
-use super::follow;
+use super::{follow, output};
 use crate::{
-    client::{Client, Exit, Failure, ServerArguments, shapes::Execution},
+    client::{
+        Client, Exit, Failure, ServerArguments,
+        shapes::{Execution, STATUSES},
+    },
     terminal::{self, Paint, table::Table, text},
 };
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -21,9 +25,9 @@ pub struct Executions {
     /// Show this one with its result, instead of the list
     #[arg(value_name = "ID")]
     id: Option<String>,
-    /// Only those of this status (Pending, Running, Success, Failed, Timeout, CompletedWithErrors, Cancelled …)
-    #[arg(long, conflicts_with = "id")]
-    status: Option<String>,
+    /// Only those of this status
+    #[arg(long, ignore_case = true, value_parser = statuses(), conflicts_with = "id")]
+    status: Option<&'static str>,
     /// Only those of this workflow (its exact name)
     #[arg(long, value_name = "NAME", conflicts_with = "id")]
     workflow: Option<String>,
@@ -40,6 +44,13 @@ pub struct Executions {
     server: ServerArguments,
 }
 
+/// Any of them, as the API spells it.
+fn statuses() -> impl TypedValueParser<Value = &'static str> {
+    PossibleValuesParser::new(STATUSES).try_map(|given| {
+        STATUSES.into_iter().find(|known| known.eq_ignore_ascii_case(&given)).ok_or("is not a status")
+    })
+}
+
 #[derive(Deserialize)]
 struct Page {
     executions: Vec<Box<RawValue>>,
@@ -48,8 +59,9 @@ struct Page {
 /// Lists executions, or shows one.
 ///
 /// # Errors
-/// When the server says no.
+/// When the server says no, or the result cannot be written.
 pub async fn executions(arguments: Executions) -> Result<Exit, Failure> {
+    arguments.output.as_deref().map_or(Ok(()), output::check)?;
     let client = Client::open(&arguments.server)?;
     match &arguments.id {
         Some(id) => one(&client, id, &arguments).await,
@@ -60,7 +72,7 @@ pub async fn executions(arguments: Executions) -> Result<Exit, Failure> {
 async fn list(client: &Client, arguments: &Executions) -> Result<Exit, Failure> {
     let mut request =
         client.request(Method::GET, &["api", "executions"]).query("limit", &arguments.limit.to_string());
-    for (name, value) in [("status", &arguments.status), ("workflowName", &arguments.workflow)] {
+    for (name, value) in [("status", arguments.status), ("workflowName", arguments.workflow.as_deref())] {
         if let Some(value) = value {
             request = request.query(name, value);
         }

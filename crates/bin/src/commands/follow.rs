@@ -1,5 +1,6 @@
 //! What `run` and `logs` have in common: to follow an execution to its end, and to show what came of it.
 
+use super::output;
 use crate::{
     client::{
         Client, Event, Exit, Failure, Follower,
@@ -249,16 +250,15 @@ impl Finished {
         ));
     }
 
-    /// Writes the result to `output`, else to standard output; with `json` the whole execution goes to standard output. Of a run that
+    /// Writes the result to `file`, else to standard output; with `json` the whole execution goes to standard output. Of a run that
     /// did not return there is no result.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn write(&self, output: Option<&Path>, json: bool) -> Result<(), Failure> {
+    pub(super) fn write(&self, file: Option<&Path>, json: bool) -> Result<(), Failure> {
         let has_result = matches!(self.execution.status.as_str(), "Success" | "CompletedWithErrors");
-        if let (Some(path), Some(outcome), true) = (output, &self.outcome, has_result) {
-            std::fs::write(path, outcome.text())
-                .map_err(|error| Failure::here(format!("{} cannot be written: {error}", path.display())))?;
+        if let (Some(path), Some(outcome), true) = (file, &self.outcome, has_result) {
+            output::write(path, &outcome.text())?;
         }
         if json {
             let whole =
@@ -266,7 +266,7 @@ impl Finished {
             return terminal::print(&format!("{}\n", json::pretty(&whole)));
         }
         match &self.outcome {
-            Some(outcome) if has_result && output.is_none() => {
+            Some(outcome) if has_result && file.is_none() => {
                 let mut text = outcome.text();
                 if outcome.result_type != "json" && std::io::stdout().is_terminal() {
                     text = text::document(&text);

@@ -11,6 +11,7 @@ pub mod executions;
 mod follow;
 pub mod logs;
 pub mod migrate;
+mod output;
 pub mod run;
 pub mod workflows;
 

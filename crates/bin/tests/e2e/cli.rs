@@ -2,7 +2,7 @@
 
 use crate::{
     in_both_modes,
-    support::{Cli, Mode, PATIENCE, World, command, unique, until},
+    support::{BIFROST, Cli, Mode, PATIENCE, World, command, unique, until},
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -182,7 +182,12 @@ async fn what_is_wrong_has_its_exit_code_and_its_words() {
             cli.feed(&["run", "add", "--input", "-"], "[1]")
                 .await
                 .is(6, "standard input is not a JSON object");
-            cli.run(&["executions", "--status", "Wrong"]).await.is(6, "status: ");
+            for status in ["Wrong", ""] {
+                cli.run(&["executions", "--status", status])
+                    .await
+                    .is(2, "[possible values: Scheduled, Pending, Running, Success, CompletedWithErrors, ");
+            }
+            assert_eq!(cli.run(&["executions", "--status", "completedwitherrors"]).await.code, 0);
             let unknown = "01900000-0000-7000-8000-000000000000";
             for command in ["logs", "cancel", "executions"] {
                 assert_eq!(cli.run(&[command, unknown]).await.code, 5, "{command}");
@@ -224,6 +229,46 @@ async fn what_is_wrong_has_its_exit_code_and_its_words() {
             assert!(cli.run(&["--version"]).await.out.starts_with("bifrost 0."));
         })
         .await;
+}
+
+/// A file that cannot be written is found out before there is a run whose result would be lost: here nobody could be asked for one.
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_told_before_anything_runs() {
+    let cli = Cli::new("http://127.0.0.1:1");
+    let at = |path: &str| cli.home().join(path).display().to_string();
+    let (old, new) = (at("old"), at("new"));
+    fs::write(&old, "old").expect("written");
+    let (nowhere, folder) = (at("no/file"), at("."));
+    for begin in [&["run", "page"], &["executions", "01900000-0000-7000-8000-000000000000"]] {
+        let output = async |file: &str| cli.run(&[begin[0], begin[1], "--output", file]).await;
+        output(&nowhere).await.is(1, "cannot be written: there is no folder ");
+        output(&folder).await.is(1, "cannot be written: it is a folder");
+        // These could be written, and are not: there is no result.
+        output(&old).await.is(3, "nothing answers");
+        output(&new).await.is(3, "nothing answers");
+    }
+    assert_eq!(fs::read_to_string(&old).expect("there"), "old");
+    assert!(!fs::exists(&new).expect("looked"));
+
+    // A folder that is somebody else's. Root may write there, and its program may lie where nobody else can read.
+    let (closed, theirs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    for folder in [&closed, &theirs] {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).expect("permissions");
+    }
+    let file = closed.path().join("file").display().to_string();
+    let arguments = ["run", "page", "--output", &file];
+    let output = if nix::unistd::geteuid().is_root() {
+        let program = theirs.path().join("bifrost");
+        fs::copy(BIFROST, &program).expect("copied");
+        let mut run = command(&program.display().to_string(), &arguments, cli.variables());
+        run.uid(65_534).gid(65_534).output().await
+    } else {
+        command(BIFROST, &arguments, cli.variables()).output().await
+    };
+    let output = output.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot be written: Permission denied"), "{said}");
 }
 
 /// A web server that is no Bifrost.
@@ -297,6 +342,19 @@ async fn a_session_is_renewed_and_ended() {
             world.nobody().with_token(&token(&last, "access_token")).get("/auth/me").await.of(401);
             cli.run(&["whoami"]).await.is(4, "bifrost login");
             cli.run(&["logout"]).await.is(0, "nobody is signed in");
+
+            // The address stands alone, or behind --url as everywhere; either goes before the environment.
+            let elsewhere = Cli::new("http://127.0.0.1:1");
+            for address in [&[server.as_str()][..], &["--url", &server]] {
+                let login = [&["login", "--email", "admin@localhost", "--password-stdin"], address].concat();
+                elsewhere.feed(&login, "admin\n").await.is(0, &format!("signed in to {server}"));
+                let logout = [&["logout"], address].concat();
+                elsewhere.run(&logout).await.is(0, &format!("signed out of {server}"));
+            }
+            for command in ["login", "logout"] {
+                let two = ["--url", "http://localhost:2", "http://localhost:3"];
+                elsewhere.run(&[&[command], &two[..]].concat()).await.is(2, "say one address");
+            }
             // A session that ended elsewhere.
             fs::write(cli.credentials(), last.to_string()).expect("written");
             cli.run(&["whoami"]).await.is(4, "the session of admin@localhost");

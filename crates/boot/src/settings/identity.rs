@@ -76,24 +76,45 @@ pub(super) fn read(reader: &mut Reader<'_>, around: &Around) -> Identity {
     let secret_key = signing_key(reader, "SECRET_KEY", production);
     let secret_key_previous = signing_key(reader, "SECRET_KEY_PREVIOUS", production);
     let dev_bypass = bypass(reader, around);
+    let registration_enabled =
+        reader.flag("REGISTRATION_ENABLED").unwrap_or(around.environment == Environment::Development);
+    if registration_enabled && production {
+        reader.warn("REGISTRATION_ENABLED=true: whoever reaches this server makes himself an account, and nobody asks whether the address is his");
+    }
+    let (argon2_memory_kib, argon2_passes) = password_hash(reader, production);
     Identity {
         secret_key,
         secret_key_previous,
         encryption_key: encryption_key(reader, production),
         dev_user: dev_user(reader, around, dev_bypass),
         dev_bypass,
-        registration_enabled: reader
-            .flag("REGISTRATION_ENABLED")
-            .unwrap_or(around.environment == Environment::Development),
+        registration_enabled,
         user_purge_days: reader.number("USER_PURGE_DAYS", 0..=365),
         login_attempts_per_minute: rate(reader, around, "RATE_LIMIT_LOGIN_PER_MINUTE", 10),
         mfa_attempts_per_minute: rate(reader, around, "RATE_LIMIT_MFA_PER_MINUTE", 5),
         account_failures: rate(reader, around, "RATE_LIMIT_ACCOUNT_FAILURES", 20),
         mfa_required: reader.flag("MFA_REQUIRED").unwrap_or(false),
         password_min_length: reader.number("PASSWORD_MIN_LENGTH", 8..=128),
-        argon2_memory_kib: reader.number("ARGON2_MEMORY_KIB", 8 * 1024..=1024 * 1024),
-        argon2_passes: reader.number("ARGON2_PASSES", 1..=16),
+        argon2_memory_kib,
+        argon2_passes,
     }
+}
+
+/// What a password hash costs, as OWASP's cheat sheet on password storage has it for argon2id at least: memory in KiB, passes over it.
+const STRONG: [(u32, u32); 4] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4)];
+
+/// Memory and passes of a password hash.
+fn password_hash(reader: &mut Reader<'_>, production: bool) -> (u32, u32) {
+    let memory = reader.number("ARGON2_MEMORY_KIB", 8 * 1024..=1024 * 1024);
+    let passes = reader.number("ARGON2_PASSES", 1..=16);
+    // From five passes on 7 MiB are enough, and we take no less than 8.
+    let is_strong = passes >= 5 || STRONG.iter().any(|(least, over)| memory >= *least && passes >= *over);
+    if production && !is_strong {
+        reader.warn(format!(
+            "ARGON2_MEMORY_KIB={memory} with ARGON2_PASSES={passes} makes password hashes that are guessed too fast; leave both out, or take 19456 with 2 or 47104 with 1 at least"
+        ));
+    }
+    (memory, passes)
 }
 
 /// A limit of sign-ins; none in testing unless it is set, and never none in production.

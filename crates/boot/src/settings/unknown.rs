@@ -1,7 +1,7 @@
 //! Finds names that were meant for us and that we do not know.
 //!
-//! The environment is full of foreign names, so only two kinds are reported: everything with our prefix, and near-misses
-//! of our names. How near depends on the length: `HOME` is two letters from `HOST`.
+//! The environment is full of foreign names, so only three kinds are reported: everything with our prefix, near-misses of our
+//! names, and names that one of ours begins with. How near depends on the length: `HOME` is two letters from `HOST`.
 
 use super::{Problem, table};
 use std::collections::HashMap;
@@ -44,13 +44,45 @@ fn message(name: &str) -> Option<String> {
         return Some(format!("only secrets are read from a file; set {} itself", variable.name));
     }
     if let Some(rest) = name.strip_prefix(PREFIX) {
-        let near = nearest(name).or_else(|| table::find(rest).map(|variable| variable.name));
-        return Some(match near.or_else(|| nearest(rest)) {
-            Some(known) => format!("is not a setting; did you mean {known}?"),
-            None => "is not a setting (see .env.example)".to_owned(),
+        let meant = match table::find(rest) {
+            Some(variable) if nearest(name).is_none() => vec![variable.name],
+            _ => [meant(name), meant(rest)].into_iter().find(|names| !names.is_empty()).unwrap_or_default(),
+        };
+        return Some(if meant.is_empty() {
+            "is not a setting (see .env.example)".to_owned()
+        } else {
+            did_you_mean(&meant)
         });
     }
-    nearest(name).map(|known| format!("is not a setting; did you mean {known}?"))
+    let meant = meant(name);
+    (!meant.is_empty()).then(|| did_you_mean(&meant))
+}
+
+fn did_you_mean(names: &[&str]) -> String {
+    format!("is not a setting; did you mean {}?", names.join(" or "))
+}
+
+/// All settings that begin so, else the one that is spelled nearly so.
+fn meant(name: &str) -> Vec<&'static str> {
+    let beginning = beginning_with(name);
+    if beginning.is_empty() { nearest(name).into_iter().collect() } else { beginning }
+}
+
+/// A first word shorter than this is anybody's: `DATABASE`, `RABBITMQ`, `METRICS`.
+const OWN_WORD: usize = 9;
+/// A last word may be cut to so many letters: `METRICS_ADDR`.
+const CUT_WORD: usize = 4;
+
+/// The settings that this is the beginning of, up to the end of a word. Of several words the last one may be cut.
+fn beginning_with(name: &str) -> Vec<&'static str> {
+    let last = name.rsplit_once('_').map(|(_, last)| last);
+    let is_beginning = |known: &str| {
+        known.strip_prefix(name).is_some_and(|rest| match last {
+            None => name.len() >= OWN_WORD && rest.starts_with('_'),
+            Some(last) => !last.is_empty() && (rest.starts_with('_') || last.len() >= CUT_WORD),
+        })
+    };
+    table::VARIABLES.iter().map(|variable| variable.name).filter(|known| is_beginning(known)).collect()
 }
 
 /// How many letters may differ for a name of this length to count as mistyped.
@@ -125,6 +157,21 @@ mod tests {
             let message = found(name);
             assert!(message.as_deref().is_some_and(|text| text.contains(meant)), "{name}: {message:?}");
         }
+        for (name, meant) in [
+            ("RUN_MEMORY", "RUN_MEMORY_MB"),
+            ("BIFROST_RUN_MEMORY", "RUN_MEMORY_MB"),
+            ("METRICS_ADDR", "METRICS_ADDRESS"),
+            ("WORKSPACE", "WORKSPACE_DIR"),
+            ("REGISTRATION", "REGISTRATION_ENABLED"),
+            ("DATABASE_POOL", "DATABASE_POOL_MIN_SIZE or DATABASE_POOL_MAX_SIZE"),
+            ("LOG_MAX", "LOG_MAX_LINES or LOG_MAX_LINE_BYTES"),
+            (
+                "RATE_LIMIT",
+                "RATE_LIMIT_LOGIN_PER_MINUTE or RATE_LIMIT_ACCOUNT_FAILURES or RATE_LIMIT_MFA_PER_MINUTE",
+            ),
+        ] {
+            assert_eq!(found(name), Some(format!("is not a setting; did you mean {meant}?")), "{name}");
+        }
         assert_eq!(found("BIFROST_COLOUR").as_deref(), Some("is not a setting (see .env.example)"));
         assert!(found("PORT_FILE").is_some_and(|text| text.contains("only secrets")));
     }
@@ -149,8 +196,23 @@ mod tests {
             "BIFROST_API_KEY",
             "BIFROST_URL",
             "BIFROST_TOKEN",
+            "DATABASE",
+            "DATABASE_",
+            "ENCRYPT",
+            "LOG",
+            "LOG_L",
+            "METRICS",
+            "PORT_8000_TCP",
+            "PUBLIC",
+            "RABBITMQ",
             "RABBITMQ_NODENAME",
+            "REDIS",
             "REDIS_HOST",
+            "RUN",
+            "RUN_MEMORY_MB",
+            "SECRET",
+            "WORKER",
+            "WORKSPACES",
             "PYTHONPATH",
             "EDITOR",
         ] {

@@ -3,11 +3,13 @@
 use super::ask;
 use crate::support::Server;
 use axum::http::{Method, StatusCode};
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::Value;
 
-#[tokio::test]
-async fn everybody_sees_and_ends_the_own_sessions() {
-    let server = Server::start().await;
+on_both_databases![everybody_sees_and_ends_the_own_sessions, all_of_them_are_ended_at_once,];
+
+async fn everybody_sees_and_ends_the_own_sessions(db: TestDatabase) {
+    let server = Server::on(db).await;
     let (admin, _) = server.admin().await;
     let acme = server.organization(&admin, "Acme").await;
     let ann = server.person("ann@acme.example", &acme).await;
@@ -50,9 +52,8 @@ async fn everybody_sees_and_ends_the_own_sessions() {
     assert_eq!(server.get("/auth/me", &ann).await.problem().0, 401, "this one, too");
 }
 
-#[tokio::test]
-async fn all_of_them_are_ended_at_once() {
-    let server = Server::start().await;
+async fn all_of_them_are_ended_at_once(db: TestDatabase) {
+    let server = Server::on(db).await;
     let (first, _) = server.admin().await;
     let (second, _) = server.admin().await;
     let reply = ask(&server, Method::POST, "/auth/revoke-all", &first, None).await;

@@ -2,11 +2,13 @@
 
 use super::scene::Scene;
 use axum::http::StatusCode;
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::json;
 
-#[tokio::test]
-async fn no_key_becomes_a_session() {
-    let scene = Scene::new().await;
+on_both_databases![no_key_becomes_a_session,];
+
+async fn no_key_becomes_a_session(db: TestDatabase) {
+    let scene = Scene::new(db).await;
     for key in [&scene.acme.application_key, &scene.acme.sdk_key, &scene.acme.workflow_key] {
         for path in [
             "/auth/mfa/setup",

@@ -11,9 +11,17 @@ use axum::{
     http::{Method, Request, StatusCode},
 };
 use bifrost_domain::rights::MembershipRole;
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
 use tokio::time::timeout;
+
+on_both_databases![
+    who_may_not_sign_in_opens_no_socket,
+    a_strangers_socket_hears_nothing_of_others,
+    a_member_without_rights_follows_his_own_executions_alone,
+    what_is_open_ends_with_its_session_its_key_and_its_person,
+];
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -38,9 +46,8 @@ async fn follow(live: &mut Live, channel: &str) -> Option<String> {
     Some(text(&error, "message"))
 }
 
-#[tokio::test]
-async fn who_may_not_sign_in_opens_no_socket() {
-    let scene = Scene::new().await;
+async fn who_may_not_sign_in_opens_no_socket(db: TestDatabase) {
+    let scene = Scene::new(db).await;
     let mut attackers = outsiders(&scene).await;
     let address = scene.server.listen().await;
     let run = &scene.acme.things["execution"];
@@ -61,9 +68,8 @@ async fn who_may_not_sign_in_opens_no_socket() {
     }
 }
 
-#[tokio::test]
-async fn a_strangers_socket_hears_nothing_of_others() {
-    let scene = Scene::new().await;
+async fn a_strangers_socket_hears_nothing_of_others(db: TestDatabase) {
+    let scene = Scene::new(db).await;
     let address = scene.server.listen().await;
     let of = |things: &dyn Fn(&str) -> String, owner: &str| {
         [
@@ -133,9 +139,8 @@ async fn a_strangers_socket_hears_nothing_of_others() {
     }
 }
 
-#[tokio::test]
-async fn a_member_without_rights_follows_his_own_executions_alone() {
-    let scene = Scene::new().await;
+async fn a_member_without_rights_follows_his_own_executions_alone(db: TestDatabase) {
+    let scene = Scene::new(db).await;
     let address = scene.server.listen().await;
     let home = &scene.acme.things["organization"];
     let run = &scene.acme.things["execution"];
@@ -170,9 +175,8 @@ async fn a_member_without_rights_follows_his_own_executions_alone() {
     assert_eq!(refused.problem().0, 404);
 }
 
-#[tokio::test]
-async fn what_is_open_ends_with_its_session_its_key_and_its_person() {
-    let scene = Scene::new().await;
+async fn what_is_open_ends_with_its_session_its_key_and_its_person(db: TestDatabase) {
+    let scene = Scene::new(db).await;
     let server = &scene.server;
     let address = server.listen().await;
     let home = &scene.acme.things["organization"];

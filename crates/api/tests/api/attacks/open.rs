@@ -8,6 +8,9 @@ use super::{
     scene::{Scene, Shown},
     told,
 };
+use bifrost_test_support::{TestDatabase, on_both_databases};
+
+on_both_databases![public_routes_ask_nobody_and_tell_nothing,];
 
 /// These also know a session, and set up a second factor for it.
 const SEE_A_SESSION: [&str; 4] = [
@@ -20,9 +23,8 @@ const SEE_A_SESSION: [&str; 4] = [
 /// What succeeds for nobody, and is no reading.
 const GIVES: &str = "POST /auth/device/code";
 
-#[tokio::test]
-async fn public_routes_ask_nobody_and_tell_nothing() {
-    let scene = Scene::new().await;
+async fn public_routes_ask_nobody_and_tell_nothing(db: TestDatabase) {
+    let scene = Scene::new(db).await;
     let alone = scene.of_acme_alone();
     let mut attackers = outsiders(&scene).await;
     let inside = [scene.strangers(), scene.people_of_acme()].into_iter().flatten();

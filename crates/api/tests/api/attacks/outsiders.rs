@@ -13,7 +13,10 @@ use crate::{
 };
 use axum::http::{Method, StatusCode};
 use bifrost_domain::rights::MembershipRole;
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::{Value, json};
+
+on_both_databases![nobody_and_who_was_let_go_get_nowhere,];
 
 /// Asks, and wants it done.
 async fn done(server: &Server, token: &str, method: Method, path: &str, body: Option<Value>) {
@@ -133,9 +136,8 @@ async fn closed(scene: &Scene) -> Vec<Attacker> {
     ]
 }
 
-#[tokio::test]
-async fn nobody_and_who_was_let_go_get_nowhere() {
-    let scene = Scene::new().await;
+async fn nobody_and_who_was_let_go_get_nowhere(db: TestDatabase) {
+    let scene = Scene::new(db).await;
     let outsiders = outsiders(&scene).await;
     let before = Dump::of(&scene.server).await;
     for route in routes().iter().filter(|route| !route.is_public() && !route.is_socket()) {

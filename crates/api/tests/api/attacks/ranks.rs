@@ -10,8 +10,11 @@ use bifrost_domain::{
     policy::Rule,
     rights::MembershipRole::{self, Admin, Member},
 };
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::json;
 use std::collections::BTreeSet;
+
+on_both_databases![a_member_gets_nothing_of_anothers_execution];
 
 /// Somebody of Acme.
 struct Insider {
@@ -59,9 +62,10 @@ async fn insiders(scene: &Scene) -> Vec<Insider> {
     all
 }
 
+/// On one database: none is asked.
 #[tokio::test]
 async fn who_has_no_right_is_refused_before_anything_is_looked_at() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(TestDatabase::sqlite().await).await;
     let insiders = insiders(&scene).await;
     let mut before = Dump::of(&scene.server).await;
     // A key is its person: what both are refused within a minute is one line.
@@ -94,9 +98,8 @@ async fn who_has_no_right_is_refused_before_anything_is_looked_at() {
 }
 
 /// A member sees his own executions: those of others in the same organization are refused, not denied to be there.
-#[tokio::test]
-async fn a_member_gets_nothing_of_anothers_execution() {
-    let scene = Scene::new().await;
+async fn a_member_gets_nothing_of_anothers_execution(db: TestDatabase) {
+    let scene = Scene::new(db).await;
     let insiders = insiders(&scene).await;
     let before = Dump::of(&scene.server).await;
     let mut asked = 0;

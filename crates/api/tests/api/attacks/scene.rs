@@ -8,16 +8,15 @@ use crate::{
 };
 use axum::http::{Method, StatusCode};
 use bifrost_domain::{
-    clock::{Clock, Ids, SystemIds},
+    clock::{Ids, SystemIds},
     definition::Definition,
     policy::actions,
     ports::python::{FileReport, WorkspaceReport},
     rights::MembershipRole,
 };
-use bifrost_test_support::lines;
+use bifrost_test_support::{TestDatabase, lines};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use uuid::Uuid;
 
 pub(super) const PASSWORD: &str = "a long password";
 
@@ -50,10 +49,10 @@ pub(super) struct House {
 }
 
 impl Scene {
-    pub(super) async fn new() -> Self {
+    pub(super) async fn new(db: TestDatabase) -> Self {
         // The limits of an address are not what is asked about here: each attacker can have his own.
         let proxies = vec!["127.0.0.0/8".parse().expect("a network")];
-        let server = Server::start_with(|setup| setup.api.trusted_proxies = proxies).await;
+        let server = Server::on_with(db, |setup| setup.api.trusted_proxies = proxies).await;
         let (admin, _) = server.admin().await;
         // Whom applications act as is made when it is first needed.
         server.auth.ensure_system_user().await.expect("the system user");
@@ -188,12 +187,13 @@ async fn house(server: &Server, admin: &str, name: &str) -> House {
 
     let role =
         text(&of_us("/api/roles", json!({"name": "readers", "permissions": ["users.read"]})).await, "id");
-    let form = form(server, &organization).await;
+    let form = SystemIds.next().to_string();
+    server.make_form(&form, Some(&organization)).await;
     of_us(&format!("/api/roles/{role}/users"), json!({"user_ids": [user]})).await;
     of_us(&format!("/api/roles/{role}/forms"), json!({"form_ids": [form]})).await;
 
     let workflow = format!("greet_{name}");
-    let home = blob(&organization);
+    let home = server.sql_id(&organization);
     let owned = format!(
         "UPDATE workflows SET organization_id = {home} WHERE name = '{workflow}' RETURNING name AS line"
     );
@@ -229,23 +229,4 @@ async fn house(server: &Server, admin: &str, name: &str) -> House {
         sdk_key: text(&sdk_key, "key"),
         workflow_key: text(&workflow_key, "key"),
     }
-}
-
-/// An id as it stands in SQL.
-fn blob(id: &str) -> String {
-    format!("X'{}'", id.parse::<Uuid>().expect("an id").simple())
-}
-
-/// Makes a form, which no route does yet.
-async fn form(server: &Server, organization: &str) -> String {
-    let id = SystemIds.next().to_string();
-    let now = server.clock.now().to_rfc3339();
-    let sql = format!(
-        "INSERT INTO forms (id, organization_id, name, form_schema, access_level, is_active, created_at, updated_at) \
-         VALUES ({}, {}, 'f', '{{}}', 'role_based', TRUE, '{now}', '{now}') RETURNING name AS line",
-        blob(&id),
-        blob(organization),
-    );
-    assert_eq!(lines(server.store.db(), &sql).await, ["f"]);
-    id
 }

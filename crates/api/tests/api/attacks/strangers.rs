@@ -10,6 +10,14 @@ use super::{
 use crate::support::{Reply, tokens};
 use axum::http::Method;
 use bifrost_domain::policy::Rule;
+use bifrost_test_support::{TestDatabase, on_both_databases};
+
+on_both_databases![
+    what_is_anothers_does_not_exist,
+    what_is_ones_own_does,
+    no_filter_reaches_further,
+    nobody_acts_in_an_organization_that_is_not_his,
+];
 
 /// What is answered when something foreign is named, where that is not 404.
 const ELSE: [(&str, &[u16]); 3] = [
@@ -54,9 +62,8 @@ fn tells_nothing(reply: &Reply, alone: &Things, asked: &[String], name: &str) {
     }
 }
 
-#[tokio::test]
-async fn what_is_anothers_does_not_exist() {
-    let scene = Scene::new().await;
+async fn what_is_anothers_does_not_exist(db: TestDatabase) {
+    let scene = Scene::new(db).await;
     let (strangers, alone) = (scene.strangers(), scene.of_acme_alone());
     let mut before = Dump::of(&scene.server).await;
     for route in routes() {
@@ -92,9 +99,8 @@ async fn what_is_anothers_does_not_exist() {
 }
 
 /// The requests are such as succeed: it is the foreign object alone that they are refused for.
-#[tokio::test]
-async fn what_is_ones_own_does() {
-    let scene = Scene::new().await;
+async fn what_is_ones_own_does(db: TestDatabase) {
+    let scene = Scene::new(db).await;
     let alone = scene.of_acme_alone();
     let before = Dump::of(&scene.server).await;
     let mut routes: Vec<Route> =
@@ -159,9 +165,8 @@ const BUT: [(&str, u16); 6] = [
 ];
 
 /// Lists, searches and exports with a filter that names something foreign answer as if it named nothing.
-#[tokio::test]
-async fn no_filter_reaches_further() {
-    let scene = Scene::new().await;
+async fn no_filter_reaches_further(db: TestDatabase) {
+    let scene = Scene::new(db).await;
     let alone = scene.of_acme_alone();
     let filters = [
         ("/api/users?orgId=", "organization"),
@@ -197,9 +202,8 @@ async fn no_filter_reaches_further() {
 }
 
 /// Whoever names Acme in the header is told the same as if he named nothing, by every route.
-#[tokio::test]
-async fn nobody_acts_in_an_organization_that_is_not_his() {
-    let scene = Scene::new().await;
+async fn nobody_acts_in_an_organization_that_is_not_his(db: TestDatabase) {
+    let scene = Scene::new(db).await;
     let before = Dump::of(&scene.server).await;
     for route in routes().iter().filter(|route| !route.is_public() && !route.is_socket()) {
         for (shown, attacker) in scene.strangers() {

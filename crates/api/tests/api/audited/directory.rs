@@ -6,7 +6,6 @@ use super::{
     walk::{ADMIN, Ask, Walk},
 };
 use crate::{account::enrol, support::Reply};
-use bifrost_test_support::lines;
 use serde_json::json;
 
 pub(super) const ANN: &str = "ann@acme.example";
@@ -152,13 +151,6 @@ pub(super) async fn roles(walk: &mut Walk, scene: &Scene) {
 /// A form of the organization.
 async fn form(walk: &Walk, acme: &str) -> String {
     let id = "01890a5d-ac96-774b-bcce-000000000001";
-    let blob = |id: &str| format!("X'{}'", id.replace('-', ""));
-    let (id_blob, acme) = (blob(id), blob(acme));
-    let sql = format!(
-        "INSERT INTO forms (id, organization_id, name, form_schema, access_level, is_active, created_at, updated_at) \
-         VALUES ({id_blob}, {acme}, 'F', '{{}}', 'role_based', TRUE, '2026-11-20T12:00:00+00:00', '2026-11-20T12:00:00+00:00') \
-         RETURNING name AS line"
-    );
-    assert_eq!(lines(walk.server.store.db(), &sql).await, ["F"]);
+    walk.server.make_form(id, Some(acme)).await;
     id.to_owned()
 }

@@ -11,8 +11,11 @@ mod platform;
 mod refusals;
 mod walk;
 
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use expected::line;
 use walk::{ADMIN, ADMIN_PASSWORD, Walk};
+
+on_both_databases![every_change_leaves_its_lines_and_no_secret,];
 
 /// Somebody who is signed in.
 #[derive(Clone)]
@@ -29,9 +32,8 @@ struct Scene {
     ann: Someone,
 }
 
-#[tokio::test]
-async fn every_change_leaves_its_lines_and_no_secret() {
-    let mut walk = Walk::start().await;
+async fn every_change_leaves_its_lines_and_no_secret(db: TestDatabase) {
+    let mut walk = Walk::start_on(db).await;
     let (bearer, _) = walk.sign_in(ADMIN, ADMIN_PASSWORD).await;
     let id = walk.me(&bearer).await;
     walk.left([line("session.begin", ADMIN, &id)]).await;

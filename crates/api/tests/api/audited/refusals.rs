@@ -12,8 +12,17 @@ use crate::{
 use axum::http::{Method, StatusCode};
 use bifrost_app::auth::SYSTEM_EMAIL;
 use bifrost_storage::audit::Line;
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
+
+on_both_databases![
+    what_policy_or_a_command_refuses_leaves_a_line,
+    a_foreign_organization_in_a_header_leaves_a_line,
+    a_missing_or_wrong_csrf_token_leaves_a_line,
+    a_channel_that_is_refused_leaves_a_line,
+    whose_codes_are_refused_for_a_while_leaves_a_line,
+];
 
 /// Ann, who is a member of Acme, and the administrator; Other is nobody's.
 struct Scene {
@@ -25,8 +34,8 @@ struct Scene {
     other: String,
 }
 
-async fn scene() -> Scene {
-    let mut walk = Walk::start().await;
+async fn scene(db: TestDatabase) -> Scene {
+    let mut walk = Walk::start_on(db).await;
     let (admin, _) = tokens(&walk.server.login(ADMIN, ADMIN_PASSWORD).await);
     let acme = walk.server.organization(&admin, "Acme").await;
     let other = walk.server.organization(&admin, "Other").await;
@@ -42,9 +51,8 @@ fn denied(actor: &str, organization: &str, detail: Value) -> Expected {
     line("access.denied", actor, "").of(organization).denied().detail(detail)
 }
 
-#[tokio::test]
-async fn what_policy_or_a_command_refuses_leaves_a_line() {
-    let Scene { mut walk, admin, ann, ann_id, acme, other } = scene().await;
+async fn what_policy_or_a_command_refuses_leaves_a_line(db: TestDatabase) {
+    let Scene { mut walk, admin, ann, ann_id, acme, other } = scene(db).await;
     // Policy, before anything is looked at.
     let refused = walk.ask_any(Ask::to("GET /api/users").by(&ann)).await;
     assert_eq!(refused.problem(), (403, "permission_missing".to_owned()));
@@ -69,9 +77,8 @@ async fn what_policy_or_a_command_refuses_leaves_a_line() {
     walk.left([]).await;
 }
 
-#[tokio::test]
-async fn a_foreign_organization_in_a_header_leaves_a_line() {
-    let Scene { mut walk, admin, ann, ann_id, acme, other } = scene().await;
+async fn a_foreign_organization_in_a_header_leaves_a_line(db: TestDatabase) {
+    let Scene { mut walk, admin, ann, ann_id, acme, other } = scene(db).await;
     let me = || Ask::to("GET /auth/me").by(&ann).with("x-organization-id", &other);
     assert_eq!(walk.ask_any(me()).await.problem(), (403, "not_a_member".to_owned()));
     let detail = json!({"reason": "not_a_member", "request": "GET /auth/me", "organization_id": other});
@@ -124,9 +131,8 @@ async fn a_foreign_organization_in_a_header_leaves_a_line() {
     assert!(walk.log().await.iter().all(|line| line.actor_email.as_deref() != Some(SYSTEM_EMAIL)));
 }
 
-#[tokio::test]
-async fn a_missing_or_wrong_csrf_token_leaves_a_line() {
-    let Scene { mut walk, acme, .. } = scene().await;
+async fn a_missing_or_wrong_csrf_token_leaves_a_line(db: TestDatabase) {
+    let Scene { mut walk, acme, .. } = scene(db).await;
     let signed_in = walk.server.login(ANN, ANNS_PASSWORD).await;
     walk.skip().await;
     let cookie = format!("access_token={}", signed_in.cookie("access_token").0);
@@ -156,9 +162,8 @@ async fn soon(walk: &Walk, action: &str, count: usize) -> Vec<Line> {
     lines
 }
 
-#[tokio::test]
-async fn a_channel_that_is_refused_leaves_a_line() {
-    let Scene { mut walk, admin, ann, ann_id, acme, other } = scene().await;
+async fn a_channel_that_is_refused_leaves_a_line(db: TestDatabase) {
+    let Scene { mut walk, admin, ann, ann_id, acme, other } = scene(db).await;
     let run = running(&walk.server, &admin, &acme).await;
     walk.skip().await;
     let address = walk.server.listen().await;
@@ -277,9 +282,8 @@ async fn who_is_locked_out_leaves_a_line() {
     walk.left_soon([limited("login")]).await;
 }
 
-#[tokio::test]
-async fn whose_codes_are_refused_for_a_while_leaves_a_line() {
-    let Scene { mut walk, ann, ann_id, acme, .. } = scene().await;
+async fn whose_codes_are_refused_for_a_while_leaves_a_line(db: TestDatabase) {
+    let Scene { mut walk, ann, ann_id, acme, .. } = scene(db).await;
     let token = ann.trim_start_matches("Bearer ").to_owned();
     let set_up = walk.server.post("/auth/mfa/setup", &token, json!({})).await;
     assert_eq!(set_up.status, StatusCode::OK, "{}", set_up.text);

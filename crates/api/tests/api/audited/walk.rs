@@ -9,6 +9,7 @@ use axum::{
 use bifrost_api::access;
 use bifrost_app::auth::DevUser;
 use bifrost_storage::audit::Line;
+use bifrost_test_support::TestDatabase;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -105,7 +106,11 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) async fn start() -> Self {
-        let server = Server::start_with(|setup| {
+        Self::start_on(TestDatabase::sqlite().await).await
+    }
+
+    pub(super) async fn start_on(db: TestDatabase) -> Self {
+        let server = Server::on_with(db, |setup| {
             setup.auth.dev_user = Some(DevUser { email: ADMIN.to_owned(), password: ADMIN_PASSWORD.into() });
         })
         .await;

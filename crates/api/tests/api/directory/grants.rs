@@ -2,11 +2,16 @@
 
 use super::{House, id_of, problem};
 use axum::http::{Method, StatusCode};
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::{Value, json};
 
-#[tokio::test]
-async fn a_limited_person_makes_limited_people() {
-    let house = House::new().await;
+on_both_databases![
+    a_limited_person_makes_limited_people,
+    platform_admins_alone_say_that_an_address_is_verified,
+];
+
+async fn a_limited_person_makes_limited_people(db: TestDatabase) {
+    let house = House::new(db).await;
     let role = json!({
         "name": "helpdesk", "organization_id": house.acme, "permissions": ["users.write", "users.read", "applications.write"],
     });
@@ -41,9 +46,8 @@ async fn a_limited_person_makes_limited_people() {
     }
 }
 
-#[tokio::test]
-async fn platform_admins_alone_say_that_an_address_is_verified() {
-    let house = House::new().await;
+async fn platform_admins_alone_say_that_an_address_is_verified(db: TestDatabase) {
+    let house = House::new(db).await;
     let boss = house.person("boss@acme.example", &house.acme, "owner").await;
     let make = async |token: &str, email: &str, is_verified: Value| {
         let body = json!({"email": email, "organization_id": house.acme, "is_verified": is_verified});

@@ -3,7 +3,16 @@
 use super::{House, NOBODY, field, problem};
 use crate::support::Reply;
 use axum::http::{Method, StatusCode};
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::{Value, json};
+
+on_both_databases![
+    a_membership_through_its_life,
+    what_is_refused,
+    nobody_names_above_his_own_rank,
+    only_people_whom_the_caller_looks_after_become_members,
+    what_is_inherited_is_changed_in_the_group,
+];
 
 impl House {
     async fn put_member(&self, token: &str, organization: &str, user: &str, body: Value) -> Reply {
@@ -27,9 +36,8 @@ impl House {
     }
 }
 
-#[tokio::test]
-async fn a_membership_through_its_life() {
-    let house = House::new().await;
+async fn a_membership_through_its_life(db: TestDatabase) {
+    let house = House::new(db).await;
     let admin = house.admin.as_str();
     let ann = house.make(json!({"email": "ann@acme.example", "organization_id": house.acme})).await;
     let body = json!({"role": "limited", "attributes": {"department": "Sales"}});
@@ -66,9 +74,8 @@ async fn a_membership_through_its_life() {
     assert_eq!(house.audited("membership.delete").await.len(), 1);
 }
 
-#[tokio::test]
-async fn what_is_refused() {
-    let house = House::new().await;
+async fn what_is_refused(db: TestDatabase) {
+    let house = House::new(db).await;
     let admin = house.admin.as_str();
     let ann = house.make(json!({"email": "ann@acme.example", "organization_id": house.acme})).await;
     for (body, path, code) in [
@@ -116,9 +123,8 @@ async fn what_is_refused() {
     assert_eq!((seen, token.as_str()), (expected, ""));
 }
 
-#[tokio::test]
-async fn nobody_names_above_his_own_rank() {
-    let house = House::new().await;
+async fn nobody_names_above_his_own_rank(db: TestDatabase) {
+    let house = House::new(db).await;
     let boss = house.person("boss@acme.example", &house.acme, "admin").await;
     let owner = house.person("owner@acme.example", &house.acme, "owner").await;
     let ann = house.person("ann@acme.example", &house.acme, "member").await;
@@ -150,9 +156,8 @@ async fn nobody_names_above_his_own_rank() {
     assert_eq!(boss_now.problem(), problem(403, "permission_missing"), "lowered within a second");
 }
 
-#[tokio::test]
-async fn only_people_whom_the_caller_looks_after_become_members() {
-    let house = House::new().await;
+async fn only_people_whom_the_caller_looks_after_become_members(db: TestDatabase) {
+    let house = House::new(db).await;
     let group = house.organization("Group", "group", None).await;
     let below = house.organization("Below", "company", Some(&group)).await;
     let chief = house.person("chief@group.example", &group, "admin").await;
@@ -176,9 +181,8 @@ async fn only_people_whom_the_caller_looks_after_become_members() {
     assert_eq!(house.remove_member(&chief.token, &group, &ann.id).await.status, StatusCode::NO_CONTENT);
 }
 
-#[tokio::test]
-async fn what_is_inherited_is_changed_in_the_group() {
-    let house = House::new().await;
+async fn what_is_inherited_is_changed_in_the_group(db: TestDatabase) {
+    let house = House::new(db).await;
     let group = house.organization("Group & Sons", "group", None).await;
     let below = house.organization("Below", "company", Some(&group)).await;
     let chief = house.person("chief@group.example", &group, "admin").await;

@@ -10,7 +10,7 @@ mod users;
 
 use crate::support::{Reply, Server, tokens};
 use axum::http::{Method, StatusCode};
-use bifrost_test_support::lines;
+use bifrost_test_support::{TestDatabase, lines};
 use serde_json::{Value, json};
 
 const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -31,8 +31,8 @@ struct House {
 }
 
 impl House {
-    async fn new() -> Self {
-        let server = Server::start().await;
+    async fn new(db: TestDatabase) -> Self {
+        let server = Server::on(db).await;
         let (admin, _) = server.admin().await;
         let acme = server.organization(&admin, "Acme").await;
         let other = server.organization(&admin, "Other").await;

@@ -2,11 +2,16 @@
 
 use super::{House, PASSWORD, id_of, problem};
 use axum::http::{Method, StatusCode};
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::json;
 
-#[tokio::test]
-async fn addresses_under_anothers_domain_are_not_ones_own_to_give() {
-    let house = House::new().await;
+on_both_databases![
+    addresses_under_anothers_domain_are_not_ones_own_to_give,
+    an_application_sets_no_passwords,
+];
+
+async fn addresses_under_anothers_domain_are_not_ones_own_to_give(db: TestDatabase) {
+    let house = House::new(db).await;
     for (name, domain) in [("Big", "big.example"), ("Small", "small.example")] {
         let body = json!({"name": name, "domain": domain});
         let made = house.server.post("/api/organizations", &house.admin, body).await;
@@ -40,9 +45,8 @@ async fn addresses_under_anothers_domain_are_not_ones_own_to_give() {
 }
 
 /// With a password comes a session, which may more than an application's scopes.
-#[tokio::test]
-async fn an_application_sets_no_passwords() {
-    let house = House::new().await;
+async fn an_application_sets_no_passwords(db: TestDatabase) {
+    let house = House::new(db).await;
     let boss = house.person("boss@acme.example", &house.acme, "owner").await;
     // Of the lowest rank, as an application is: those it may change.
     let ann = house.person("ann@acme.example", &house.acme, "limited").await;

@@ -2,8 +2,16 @@
 
 use super::{House, NOBODY, field, id_of, ids_of, problem};
 use axum::http::{Method, StatusCode};
-use bifrost_test_support::lines;
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::{Value, json};
+
+on_both_databases![
+    a_role_through_its_life,
+    what_is_refused,
+    nobody_gives_what_he_does_not_have,
+    a_role_is_for_the_members_of_its_organization,
+    a_role_opens_the_forms_of_its_organization,
+];
 
 impl House {
     async fn role(&self, token: &str, body: Value) -> String {
@@ -21,22 +29,13 @@ impl House {
     /// A form of an organization, or a global one.
     async fn form(&self, id: u8, organization: Option<&str>) -> String {
         let text = format!("01890a5d-ac96-774b-bcce-0000000000{id:02x}");
-        let blob = |id: &str| format!("X'{}'", id.replace('-', ""));
-        let home = organization.map_or_else(|| "NULL".to_owned(), blob);
-        let sql = format!(
-            "INSERT INTO forms (id, organization_id, name, form_schema, access_level, is_active, created_at, updated_at) \
-             VALUES ({}, {home}, 'F', '{{}}', 'role_based', TRUE, '2026-11-20T12:00:00+00:00', '2026-11-20T12:00:00+00:00') \
-             RETURNING name AS line",
-            blob(&text)
-        );
-        assert_eq!(lines(self.server.store.db(), &sql).await, ["F"]);
+        self.server.make_form(&text, organization).await;
         text
     }
 }
 
-#[tokio::test]
-async fn a_role_through_its_life() {
-    let house = House::new().await;
+async fn a_role_through_its_life(db: TestDatabase) {
+    let house = House::new(db).await;
     let (server, admin) = (&house.server, house.admin.as_str());
     let body = json!({
         "name": " operators ", "description": "Run things", "organization_id": house.acme,
@@ -98,9 +97,8 @@ async fn a_role_through_its_life() {
     assert_eq!(house.audited("role.delete").await.len(), 1);
 }
 
-#[tokio::test]
-async fn what_is_refused() {
-    let house = House::new().await;
+async fn what_is_refused(db: TestDatabase) {
+    let house = House::new(db).await;
     let (server, admin) = (&house.server, house.admin.as_str());
     let many = vec!["executions.run"; 201];
     for (body, path, code) in [
@@ -158,9 +156,8 @@ async fn what_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn nobody_gives_what_he_does_not_have() {
-    let house = House::new().await;
+async fn nobody_gives_what_he_does_not_have(db: TestDatabase) {
+    let house = House::new(db).await;
     let admin = house.admin.as_str();
     let make = |name: &str, permissions: Value| json!({"name": name, "organization_id": house.acme, "permissions": permissions});
     let writer = house.role(admin, make("writer", json!(["roles.write", "roles.read", "users.read"]))).await;
@@ -199,9 +196,8 @@ async fn nobody_gives_what_he_does_not_have() {
     assert_eq!(house.give(&boss.token, &strong, &[&ann.id]).await.0, 204);
 }
 
-#[tokio::test]
-async fn a_role_is_for_the_members_of_its_organization() {
-    let house = House::new().await;
+async fn a_role_is_for_the_members_of_its_organization(db: TestDatabase) {
+    let house = House::new(db).await;
     let admin = house.admin.as_str();
     let boss = house.person("boss@acme.example", &house.acme, "admin").await;
     let stranger = house.person("stranger@other.example", &house.other, "admin").await;
@@ -263,9 +259,8 @@ async fn a_role_is_for_the_members_of_its_organization() {
     );
 }
 
-#[tokio::test]
-async fn a_role_opens_the_forms_of_its_organization() {
-    let house = House::new().await;
+async fn a_role_opens_the_forms_of_its_organization(db: TestDatabase) {
+    let house = House::new(db).await;
     let admin = house.admin.as_str();
     let boss = house.person("boss@acme.example", &house.acme, "admin").await;
     let ann = house.person("ann@acme.example", &house.acme, "member").await;

@@ -3,8 +3,15 @@
 use super::{House, NOBODY, problem};
 use crate::support::{Reply, tokens};
 use axum::http::{Method, StatusCode};
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use chrono::Duration;
 use serde_json::{Value, json};
+
+on_both_databases![
+    a_session_goes_on_in_another_organization,
+    the_token_of_before_is_used_up,
+    only_where_one_may_be,
+];
 
 impl House {
     async fn switch(&self, token: &str, organization: Value) -> Reply {
@@ -16,9 +23,8 @@ impl House {
     }
 }
 
-#[tokio::test]
-async fn a_session_goes_on_in_another_organization() {
-    let house = House::new().await;
+async fn a_session_goes_on_in_another_organization(db: TestDatabase) {
+    let house = House::new(db).await;
     let ann = house.person("ann@acme.example", &house.acme, "member").await;
     house.rank(&house.other, &ann.id, "admin").await;
     let (access, refresh) = tokens(&house.server.login("ann@acme.example", super::PASSWORD).await);
@@ -45,9 +51,8 @@ async fn a_session_goes_on_in_another_organization() {
 }
 
 /// The family has one living token after a switch, as after a refresh.
-#[tokio::test]
-async fn the_token_of_before_is_used_up() {
-    let house = House::new().await;
+async fn the_token_of_before_is_used_up(db: TestDatabase) {
+    let house = House::new(db).await;
     let ann = house.person("ann@acme.example", &house.acme, "member").await;
     house.rank(&house.other, &ann.id, "member").await;
     let (access, refresh) = tokens(&house.server.login("ann@acme.example", super::PASSWORD).await);
@@ -60,9 +65,8 @@ async fn the_token_of_before_is_used_up() {
     assert_eq!(house.server.get("/auth/me", &pair.0).await.problem().0, 401);
 }
 
-#[tokio::test]
-async fn only_where_one_may_be() {
-    let house = House::new().await;
+async fn only_where_one_may_be(db: TestDatabase) {
+    let house = House::new(db).await;
     let ann = house.person("ann@acme.example", &house.acme, "member").await;
     for (who, token, organization, expected) in [
         ("ann", &ann.token, json!(house.acme), 200),

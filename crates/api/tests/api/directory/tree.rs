@@ -2,11 +2,19 @@
 
 use super::{House, NOBODY, field, id_of, problem};
 use axum::http::{Method, StatusCode};
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::json;
 
-#[tokio::test]
-async fn a_tree_has_kinds_three_levels_and_no_cycle() {
-    let house = House::new().await;
+on_both_databases![
+    a_tree_has_kinds_three_levels_and_no_cycle,
+    a_group_admin_acts_in_the_companies_below_while_they_are_below,
+    a_switched_session_does_not_outlive_the_right_to_be_there,
+    in_a_deactivated_organization_nobody_goes_on,
+    what_is_inherited_ends_with_the_group_and_takes_its_roles_along,
+];
+
+async fn a_tree_has_kinds_three_levels_and_no_cycle(db: TestDatabase) {
+    let house = House::new(db).await;
     let admin = house.admin.as_str();
     let provider = house.organization("Provider", "provider", None).await;
     let group = house.organization("Group", "group", Some(&provider)).await;
@@ -56,9 +64,8 @@ async fn a_tree_has_kinds_three_levels_and_no_cycle() {
     assert_eq!(bad.fields(), field("parent_id", "place"));
 }
 
-#[tokio::test]
-async fn a_group_admin_acts_in_the_companies_below_while_they_are_below() {
-    let house = House::new().await;
+async fn a_group_admin_acts_in_the_companies_below_while_they_are_below(db: TestDatabase) {
+    let house = House::new(db).await;
     let admin = house.admin.as_str();
     let group = house.organization("Group", "group", None).await;
     let below = house.organization("Below", "company", Some(&group)).await;
@@ -104,9 +111,8 @@ async fn a_group_admin_acts_in_the_companies_below_while_they_are_below() {
     assert_eq!(rename().await.status.as_u16(), 403);
 }
 
-#[tokio::test]
-async fn a_switched_session_does_not_outlive_the_right_to_be_there() {
-    let house = House::new().await;
+async fn a_switched_session_does_not_outlive_the_right_to_be_there(db: TestDatabase) {
+    let house = House::new(db).await;
     let group = house.organization("Group", "group", None).await;
     let below = house.organization("Below", "company", Some(&group)).await;
     let chief = house.person("chief@group.example", &group, "admin").await;
@@ -119,9 +125,8 @@ async fn a_switched_session_does_not_outlive_the_right_to_be_there() {
     assert_eq!(house.me(&token).await["current_organization_id"], json!(group), "home counts again");
 }
 
-#[tokio::test]
-async fn in_a_deactivated_organization_nobody_goes_on() {
-    let house = House::new().await;
+async fn in_a_deactivated_organization_nobody_goes_on(db: TestDatabase) {
+    let house = House::new(db).await;
     let group = house.organization("Group", "group", None).await;
     let below = house.organization("Below", "company", Some(&group)).await;
     let chief = house.person("chief@group.example", &group, "admin").await;
@@ -150,9 +155,8 @@ async fn in_a_deactivated_organization_nobody_goes_on() {
     assert_eq!(id_of(&house.me(&ann.token).await), ann.id, "the session had not been ended");
 }
 
-#[tokio::test]
-async fn what_is_inherited_ends_with_the_group_and_takes_its_roles_along() {
-    let house = House::new().await;
+async fn what_is_inherited_ends_with_the_group_and_takes_its_roles_along(db: TestDatabase) {
+    let house = House::new(db).await;
     let group = house.organization("Group", "group", None).await;
     let company = house.organization("Company", "company", Some(&group)).await;
     let ann = house.person("ann@group.example", &group, "admin").await;

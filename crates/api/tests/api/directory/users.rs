@@ -3,11 +3,26 @@
 use super::{House, NOBODY, PASSWORD, field, id_of, ids_of, problem};
 use crate::{account::enrol, support::tokens};
 use axum::http::{Method, StatusCode};
+use bifrost_test_support::{TestDatabase, on_both_databases};
 use serde_json::{Value, json};
 
-#[tokio::test]
-async fn a_user_through_his_life() {
-    let house = House::new().await;
+on_both_databases![
+    a_user_through_his_life,
+    what_is_refused,
+    lists_are_filtered_and_paged,
+    an_organizations_admin_reaches_his_people_alone,
+    a_password_gives_nothing_that_its_giver_does_not_have,
+    the_last_admin_and_the_system_user_stay,
+    all_sessions_of_somebody_end,
+    a_lost_factor_is_taken_away_by_who_may_set_the_password,
+    a_new_home_is_a_membership,
+    who_is_deleted_is_removed_for_good_after_the_grace_period,
+    ones_own_address_is_changed_just_after_a_sign_in,
+    of_two_who_suspend_each_other_one_stays,
+];
+
+async fn a_user_through_his_life(db: TestDatabase) {
+    let house = House::new(db).await;
     let (server, admin) = (&house.server, house.admin.as_str());
     let body = json!({"email": " Ann@ACME.example ", "name": " Ann ", "organization_id": house.acme});
     let made = server.post("/api/users", admin, body).await;
@@ -64,9 +79,8 @@ async fn a_user_through_his_life() {
     assert_eq!(created[0]["email"], json!({"old": null, "new": "ann@acme.example"}));
 }
 
-#[tokio::test]
-async fn what_is_refused() {
-    let house = House::new().await;
+async fn what_is_refused(db: TestDatabase) {
+    let house = House::new(db).await;
     let (server, admin) = (&house.server, house.admin.as_str());
     let acme = &house.acme;
     for (body, path, code) in [
@@ -144,9 +158,8 @@ async fn what_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn lists_are_filtered_and_paged() {
-    let house = House::new().await;
+async fn lists_are_filtered_and_paged(db: TestDatabase) {
+    let house = House::new(db).await;
     let (server, admin) = (&house.server, house.admin.as_str());
     let me = id_of(&house.me(admin).await);
     let ann = house.person("ann@acme.example", &house.acme, "member").await;
@@ -183,9 +196,8 @@ async fn lists_are_filtered_and_paged() {
 }
 
 /// An admin of an organization is asked about his own people, a guest, a person of the platform, and strangers.
-#[tokio::test]
-async fn an_organizations_admin_reaches_his_people_alone() {
-    let house = House::new().await;
+async fn an_organizations_admin_reaches_his_people_alone(db: TestDatabase) {
+    let house = House::new(db).await;
     let admin = house.admin.as_str();
     let boss = house.person("boss@acme.example", &house.acme, "admin").await;
     let ann = house.person("ann@acme.example", &house.acme, "member").await;
@@ -264,9 +276,8 @@ async fn an_organizations_admin_reaches_his_people_alone() {
 }
 
 /// Whoever sets a password can sign in with it.
-#[tokio::test]
-async fn a_password_gives_nothing_that_its_giver_does_not_have() {
-    let house = House::new().await;
+async fn a_password_gives_nothing_that_its_giver_does_not_have(db: TestDatabase) {
+    let house = House::new(db).await;
     let admin = house.admin.as_str();
     let boss = house.person("boss@acme.example", &house.acme, "admin").await;
     let ann = house.person("ann@acme.example", &house.acme, "member").await;
@@ -312,9 +323,8 @@ async fn a_password_gives_nothing_that_its_giver_does_not_have() {
     assert_eq!(himself.problem(), problem(409, "yourself"));
 }
 
-#[tokio::test]
-async fn the_last_admin_and_the_system_user_stay() {
-    let house = House::new().await;
+async fn the_last_admin_and_the_system_user_stay(db: TestDatabase) {
+    let house = House::new(db).await;
     let admin = house.admin.as_str();
     let system = house.server.auth.ensure_system_user().await.expect("the system user").id;
     let path = format!("/api/users/{system}");
@@ -351,9 +361,8 @@ async fn the_last_admin_and_the_system_user_stay() {
     assert_eq!(last.problem().0, 409);
 }
 
-#[tokio::test]
-async fn all_sessions_of_somebody_end() {
-    let house = House::new().await;
+async fn all_sessions_of_somebody_end(db: TestDatabase) {
+    let house = House::new(db).await;
     let ann = house.person("ann@acme.example", &house.acme, "member").await;
     let (second, refresh) = tokens(&house.server.login("ann@acme.example", PASSWORD).await);
     let ended = house.server.post("/auth/admin/revoke-user", &house.admin, json!({"user_id": ann.id})).await;
@@ -374,9 +383,8 @@ async fn all_sessions_of_somebody_end() {
     assert_eq!((bad.problem().0, bad.fields()[0].0.as_str()), (422, "user_id"));
 }
 
-#[tokio::test]
-async fn a_lost_factor_is_taken_away_by_who_may_set_the_password() {
-    let house = House::new().await;
+async fn a_lost_factor_is_taken_away_by_who_may_set_the_password(db: TestDatabase) {
+    let house = House::new(db).await;
     let boss = house.person("boss@acme.example", &house.acme, "admin").await;
     let ann = house.person("ann@acme.example", &house.acme, "member").await;
     let eve = house.person("eve@other.example", &house.other, "owner").await;
@@ -413,9 +421,8 @@ async fn a_lost_factor_is_taken_away_by_who_may_set_the_password() {
     assert_eq!(by_platform.status, StatusCode::NO_CONTENT, "{}", by_platform.text);
 }
 
-#[tokio::test]
-async fn a_new_home_is_a_membership() {
-    let house = House::new().await;
+async fn a_new_home_is_a_membership(db: TestDatabase) {
+    let house = House::new(db).await;
     let ann = house.person("ann@acme.example", &house.acme, "admin").await;
     let path = format!("/api/users/{}", ann.id);
     let moved = house.patch(&house.admin, &path, json!({"organization_id": house.other})).await;
@@ -435,9 +442,8 @@ async fn a_new_home_is_a_membership() {
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
 }
 
-#[tokio::test]
-async fn who_is_deleted_is_removed_for_good_after_the_grace_period() {
-    let house = House::new().await;
+async fn who_is_deleted_is_removed_for_good_after_the_grace_period(db: TestDatabase) {
+    let house = House::new(db).await;
     let ann = house.person("ann@acme.example", &house.acme, "member").await;
     let bob = house.person("bob@acme.example", &house.acme, "member").await;
     let path = |id: &str| format!("/api/users/{id}");
@@ -462,9 +468,8 @@ async fn who_is_deleted_is_removed_for_good_after_the_grace_period() {
     assert_eq!(house.server.post("/api/users", &admin, again).await.status, StatusCode::CREATED);
 }
 
-#[tokio::test]
-async fn ones_own_address_is_changed_just_after_a_sign_in() {
-    let house = House::new().await;
+async fn ones_own_address_is_changed_just_after_a_sign_in(db: TestDatabase) {
+    let house = House::new(db).await;
     let boss = house.person("boss@acme.example", &house.acme, "owner").await;
     let path = format!("/api/users/{}", boss.id);
     let moved = house.patch(&boss.token, &path, json!({"email": "head@acme.example"})).await;
@@ -476,9 +481,8 @@ async fn ones_own_address_is_changed_just_after_a_sign_in() {
     assert_eq!(named.status, StatusCode::OK, "{}", named.text);
 }
 
-#[tokio::test]
-async fn of_two_who_suspend_each_other_one_stays() {
-    let house = House::new().await;
+async fn of_two_who_suspend_each_other_one_stays(db: TestDatabase) {
+    let house = House::new(db).await;
     let ann = house.person("ann@acme.example", &house.acme, "owner").await;
     let bob = house.person("bob@acme.example", &house.acme, "owner").await;
     let suspend = async |by: &str, whom: &str| {

@@ -4,6 +4,7 @@ mod input;
 
 use super::{
     follow::{self, End, Lines},
+    output,
     workflows::{self, Listed},
 };
 use crate::{
@@ -86,8 +87,9 @@ struct Body<'a> {
 /// # Errors
 /// When the server says no, the parameters make no sense, or the result cannot be written.
 pub async fn run(arguments: Run) -> Result<Exit, Failure> {
-    let client = Client::open(&arguments.server)?;
     // What can be seen without the server first.
+    arguments.output.as_deref().map_or(Ok(()), output::check)?;
+    let client = Client::open(&arguments.server)?;
     let given = input::Given::read(&arguments.parameters, arguments.input.as_deref())?;
     let workflow = find(workflows::all(&client).await?, &arguments.name)?;
     let input = given.convert(&workflow, arguments.allow_unknown)?;

@@ -4,6 +4,7 @@ mod backends;
 mod cli;
 mod client;
 mod door;
+mod left_out;
 mod live;
 mod member;
 mod process;
@@ -19,6 +20,7 @@ pub(crate) use backends::{Backends, PrivateRedis, postgres_url, rabbitmq_url, re
 pub(crate) use cli::Cli;
 pub(crate) use client::{Client, Reply, base64};
 pub(crate) use door::Door;
+pub(crate) use left_out::leave_out;
 pub(crate) use live::{Heard, Live, Refused};
 pub(crate) use member::member_who_may_run;
 pub(crate) use process::{BIFROST, Process, command};
