@@ -25,12 +25,11 @@ use axum::{
 use bifrost_domain::{error::Error, execution::Status, ids::ExecutionId, policy::Caller};
 use futures::{Stream, StreamExt};
 use serde::Deserialize;
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    time::{Duration, Instant},
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::interval,
 };
-use tokio::sync::{Notify, mpsc};
 use utoipa::IntoParams;
 
 /// Messages that wait for a slow reader; the channel waits beyond that.
@@ -181,23 +180,24 @@ fn events(
     messages: mpsc::Receiver<(u64, ServerMessage)>,
 ) -> impl Stream<Item = Event> {
     let first = futures::stream::once(async { Event::default().retry(RETRY) });
-    let begun = (messages, Instant::now(), false);
-    let rest = futures::stream::unfold(begun, move |(mut messages, mut checked, ended)| {
+    let begun = (messages, interval(SESSION_CHECK), false);
+    let rest = futures::stream::unfold(begun, move |(mut messages, mut check, ended)| {
         let (state, caller) = (state.clone(), caller.clone());
         async move {
             if ended {
                 return None;
             }
-            let (_, message) = messages.recv().await?;
-            // A session that has ended or has other rights now reads no further, from a second later.
-            if checked.elapsed() >= SESSION_CHECK {
-                if socket::ended(&state, &caller).await.is_some() {
-                    return None;
+            let message = loop {
+                tokio::select! {
+                    received = messages.recv() => break received?.1,
+                    // A session that has ended or has other rights now reads no further.
+                    _ = check.tick() => if socket::ended(&state, &caller).await.is_some() {
+                        return None;
+                    },
                 }
-                checked = Instant::now();
-            }
+            };
             let last = is_last(&message);
-            Some((event_of(&message, last), (messages, checked, last)))
+            Some((event_of(&message, last), (messages, check, last)))
         }
     });
     first.chain(rest)

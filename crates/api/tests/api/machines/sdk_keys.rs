@@ -270,7 +270,7 @@ async fn a_platform_admins_key_is_an_owners_and_leaves_nobody_behind() {
     let made = server.post("/api/identity-providers", &admin, provider).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
     let path = format!("/api/identity-providers/{}", text(&made.json(), "id"));
-    for (key, refused) in [(&everywhere, (403, "person_needed")), (&key, (403, "forbidden"))] {
+    for (key, refused) in [(&everywhere, (403, "person_needed")), (&key, (403, "permission_missing"))] {
         let changed = ask(&server, key, Method::PATCH, &path, Some(json!({"is_active": true}))).await;
         assert_eq!(changed.problem(), (refused.0, refused.1.to_owned()));
     }
